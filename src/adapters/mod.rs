@@ -1,0 +1,7 @@
+//! Systems that answer: all third-party IO, one folder a system.
+
+pub mod clock;
+pub mod ffmpeg;
+pub mod local_store;
+pub mod memory;
+pub mod postgres;

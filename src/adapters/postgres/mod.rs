@@ -1,0 +1,83 @@
+//! PostgreSQL: the logs, the queue, the cards and the people, in one database.
+
+mod jobs;
+mod ledger;
+
+mod shelves;
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::ports::PortError;
+
+pub use jobs::PostgresJobQueue;
+pub use ledger::PostgresLedger;
+
+pub use shelves::PostgresShelves;
+
+/// The schema, forward only, carried in the binary.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Connections one process keeps at most.
+pub const CONNECTIONS_MAX: u32 = 10;
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may stand idle before it is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot reach the database; check that it runs and that DATABASE_URL is right")]
+    Unreachable(#[source] sqlx::Error),
+    #[error(
+        "the database was written by a newer spark (it knows migration {version}, this binary does not): \
+         start that newer version, nothing was changed"
+    )]
+    Newer { version: i64 },
+    #[error("cannot bring the database up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// Connects, and brings the schema up to date. A database of a newer spark is refused untouched.
+pub async fn connect(options: PgConnectOptions) -> Result<PgPool, ConnectError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .connect_with(options.application_name("spark"))
+        .await
+        .map_err(ConnectError::Unreachable)?;
+    migrate(&pool).await?;
+    Ok(pool)
+}
+
+/// Brings the schema up to date.
+pub async fn migrate(pool: &PgPool) -> Result<(), ConnectError> {
+    match MIGRATIONS.run(pool).await {
+        Ok(()) => Ok(()),
+        Err(sqlx::migrate::MigrateError::VersionMissing(version)) => Err(ConnectError::Newer { version }),
+        Err(error) => Err(ConnectError::Migrate(error)),
+    }
+}
+
+/// Whether a fault of the driver may pass by itself.
+fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        // Class 40: rolled back to let another through; 53: out of resources; 57: stopped by an operator.
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())]))
+        }
+        _ => false,
+    }
+}
+
+/// Says what was being done when the driver failed.
+fn while_doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> PortError {
+    move |error| {
+        if may_pass(&error) { PortError::passing(doing, error) } else { PortError::lasting(doing, error) }
+    }
+}

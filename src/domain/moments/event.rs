@@ -1,0 +1,26 @@
+//! What the house says about moments.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{LiveId, MomentId};
+use crate::domain::moments::moment::Moment;
+
+/// Most moments kept of one live.
+pub const MOMENTS_KEPT_MAX: usize = 60;
+
+/// What happened to a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MomentEvent {
+    /// The detector found it; `rank` counts from 0, the best of the live.
+    Detected { moment: MomentId, live: LiveId, rank: u32, found: Moment },
+}
+
+impl MomentEvent {
+    /// The moment this is about.
+    pub const fn moment(&self) -> MomentId {
+        match self {
+            Self::Detected { moment, .. } => *moment,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The words and emotes a crowd reacts with, by mood. Written for this product from general
+//! knowledge of chats, French and English; a channel adds its own emotes.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::moments::reading::canonical;
+use crate::domain::moments::signal::ChatterId;
+
+/// What a reaction says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mood {
+    Awe,
+    Laughter,
+    Shock,
+}
+
+const AWE: &str = "\
+    pog pogchamp poggers pogu pogger pogslide poggies pogey pagman pagchomp kreygasm \
+    wow woah whoa woo woohoo omg omfg holy insane unreal unbelievable amazing incredible legendary \
+    godlike nuts sick epic hype sheesh letsgo lesgo lfg clip clipthat clipped \
+    ez ezclap clap gg ggs ggwp wp gigachad goat \
+    incroyable enorme énorme dingue ouf wouah waouh ouah whaou magnifique magistral masterclass \
+    bravo chapeau monstrueux légendaire legendaire \
+    🔥 🤩 👏 🎉 🏆";
+
+const LAUGHTER: &str = "\
+    lul lulw luls lulz kekw kek kekl omegalul lol lols lolol lmao lmfao rofl roflmao xd xdd \
+    eleggigle 4head icant pepelaugh hahaa \
+    mdr mdrr ptdr ptdrr xptdr jpp pété \
+    😂 🤣 😆 😹 💀";
+
+const SHOCK: &str = "\
+    wtf wth wutface jebaited notlikethis swiftrage babyrage dansgame failfish monkas monkaw \
+    monkagiga pepehands sadge biblethump rip noway nowaying nani oof waytoodank \
+    kwa oskour aled nooo nonn \
+    😱 😮 😨 🤯 😭";
+
+/// Accounts that answer by themselves; ids made with [`ChatterId::of_login`] are known.
+const BOTS: [&str; 14] = [
+    "nightbot",
+    "streamelements",
+    "streamlabs",
+    "moobot",
+    "wizebot",
+    "fossabot",
+    "botisimo",
+    "phantombot",
+    "coebot",
+    "deepbot",
+    "soundalerts",
+    "sery_bot",
+    "pokemoncommunitygame",
+    "kofistreambot",
+];
+
+/// Which token means which mood, and who is a bot. Data of the channel, not code.
+#[derive(Debug, Clone)]
+pub struct Lexicon {
+    moods: HashMap<u64, Mood>,
+    bots: Vec<ChatterId>,
+}
+
+impl Default for Lexicon {
+    fn default() -> Self {
+        let mut lexicon = Self { moods: HashMap::new(), bots: Vec::new() };
+        for (mood, words) in [(Mood::Awe, AWE), (Mood::Laughter, LAUGHTER), (Mood::Shock, SHOCK)] {
+            lexicon.add_words(mood, words.split_whitespace());
+        }
+        lexicon.add_bots(BOTS.map(ChatterId::of_login));
+        lexicon
+    }
+}
+
+impl Lexicon {
+    /// Adds the channel's own words or emotes; the last mood given to a word holds.
+    pub fn add_words<'w>(&mut self, mood: Mood, words: impl IntoIterator<Item = &'w str>) {
+        self.moods.extend(words.into_iter().map(|word| (canonical(word).fingerprint, mood)));
+    }
+
+    /// Adds accounts whose messages are to be ignored.
+    pub fn add_bots(&mut self, bots: impl IntoIterator<Item = ChatterId>) {
+        self.bots.extend(bots);
+        self.bots.sort_unstable();
+        self.bots.dedup();
+    }
+
+    pub fn is_bot(&self, chatter: ChatterId) -> bool {
+        self.bots.binary_search(&chatter).is_ok()
+    }
+
+    /// The mood of a token's fingerprint, as made by [`canonical`].
+    pub(crate) fn mood(&self, fingerprint: u64) -> Option<Mood> {
+        self.moods.get(&fingerprint).copied()
+    }
+}

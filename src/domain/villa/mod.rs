@@ -1,0 +1,102 @@
+//! Villa weeks: what a week is, and what happens to it.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{PersonId, WeekId};
+
+/// Longest name of a week, in characters.
+pub const WEEK_NAME_CHARS_MAX: usize = 80;
+
+/// Days after which a week's report is frozen and its raw audience messages are dropped.
+pub const AUDIENCE_KEPT_DAYS: i64 = 15;
+
+/// The name of a week as people write it: trimmed, one line, 1 to 80 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WeekName(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WeekNameError {
+    #[error("a villa week needs a name, such as “Villa Novembre 2026”")]
+    Empty,
+    #[error("the name of a villa week has at most 80 characters, this one has {chars}")]
+    TooLong { chars: usize },
+    #[error("the name of a villa week is one line without control characters")]
+    Control,
+}
+
+impl WeekName {
+    /// Trims and checks a name.
+    pub fn try_new(raw: &str) -> Result<Self, WeekNameError> {
+        let name = raw.trim();
+        let chars = name.chars().count();
+        match chars {
+            0 => Err(WeekNameError::Empty),
+            n if n > WEEK_NAME_CHARS_MAX => Err(WeekNameError::TooLong { chars: n }),
+            _ if name.chars().any(char::is_control) => Err(WeekNameError::Control),
+            _ => Ok(Self(name.to_owned())),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What two spellings of the same week share: lower case, single spaces.
+    pub fn folded(&self) -> String {
+        self.0.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    }
+}
+
+impl TryFrom<String> for WeekName {
+    type Error = WeekNameError;
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        Self::try_new(&raw)
+    }
+}
+
+impl From<WeekName> for String {
+    fn from(name: WeekName) -> Self {
+        name.0
+    }
+}
+
+/// What happened to a villa week.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum VillaEvent {
+    /// A week was opened; `starts_on` is its first day in the villa's local time.
+    Opened { week: WeekId, name: WeekName, starts_on: NaiveDate, by: Option<PersonId> },
+    /// The week's raw messages were dropped and its pseudonym key destroyed.
+    AudienceAged { week: WeekId },
+}
+
+impl VillaEvent {
+    /// The week this is about.
+    pub const fn week(&self) -> WeekId {
+        match self {
+            Self::Opened { week, .. } | Self::AudienceAged { week } => *week,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_name_is_one_short_line() {
+        assert_eq!(WeekName::try_new("  Villa Novembre 2026 ").map(String::from), Ok("Villa Novembre 2026".into()));
+        assert_eq!(WeekName::try_new(" "), Err(WeekNameError::Empty));
+        assert_eq!(WeekName::try_new(&"é".repeat(81)), Err(WeekNameError::TooLong { chars: 81 }));
+        assert_eq!(WeekName::try_new("a\nb"), Err(WeekNameError::Control));
+    }
+
+    #[test]
+    fn spelling_does_not_make_a_second_week() {
+        let fold = |raw| WeekName::try_new(raw).expect("a name").folded();
+        assert_eq!(fold("Villa  NOVEMBRE 2026"), fold("villa novembre 2026"));
+    }
+}

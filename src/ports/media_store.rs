@@ -1,0 +1,57 @@
+//! Where media files live. A file appears whole or not at all, with its SHA-256.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use crate::domain::media::{MediaKey, MediaObject};
+use crate::ports::PortError;
+
+/// Free space that a store keeps for the database and the system, in bytes.
+pub const FREE_BYTES_KEPT: u64 = 512 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the disk is nearly full: {needed} bytes are needed beside a reserve, {free} are free. Free some space, then try again")]
+    DiskFull { needed: u64, free: u64 },
+    #[error("the source changed or ended while it was read: {expected} bytes were announced, {read} came. Copy it again, then try again")]
+    SourceChanged { expected: u64, read: u64 },
+    #[error("cannot read `{path}`")]
+    Source { path: PathBuf, source: std::io::Error },
+    #[error("stopped")]
+    Cancelled,
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// A file on its way into the store, chunk by chunk. Dropped without `finish`, it leaves nothing.
+#[async_trait]
+pub trait Incoming: Send {
+    /// Takes the next bytes.
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
+
+    /// Flushes to disk and gives the file its name: `folder/<sha256>.<extension>`. The same bytes twice are one object.
+    async fn finish(self: Box<Self>, folder: &str, extension: &str) -> Result<MediaObject, StoreError>;
+}
+
+/// The store.
+#[async_trait]
+pub trait MediaStore: Send + Sync {
+    /// Opens a door for `bytes` bytes (0 when unknown). Refused when the disk has no room for them.
+    async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError>;
+
+    /// Takes over a finished local file of ours (a clip just cut), by rename where possible.
+    async fn adopt(&self, file: &Path, folder: &str, extension: &str) -> Result<MediaObject, StoreError>;
+
+    /// A local path to read the object at; `None` when the store has no such object.
+    async fn local_path(&self, key: &MediaKey) -> Result<Option<PathBuf>, StoreError>;
+
+    /// Forgets an object. Fine when there is none.
+    async fn remove(&self, key: &MediaKey) -> Result<(), StoreError>;
+
+    /// A fresh private folder on the store's own disk, for work in progress; emptied at the next start.
+    async fn workspace(&self) -> Result<PathBuf, StoreError>;
+
+    /// Bytes free on the store's disk, and its size.
+    async fn space(&self) -> Result<(u64, u64), StoreError>;
+}

@@ -1,0 +1,107 @@
+//! Verbs: what we do, one service a feature, only through ports. Features meet in the event log; what follows what
+//! stands in `reactions`, slow work in `jobs`.
+
+pub mod clips;
+pub mod jobs;
+pub mod live;
+pub mod moments;
+pub mod reactions;
+pub mod villa;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::job::JobTicket;
+use crate::ports::PortError;
+use crate::ports::ledger::CommitError;
+use crate::ports::media_engine::{JobWatch, MediaError, MediaProgress};
+use crate::ports::media_store::StoreError;
+use tokio_util::sync::CancellationToken;
+
+/// A piece of slow work in hand: the right to finish it, how far it is, and whether to stop.
+#[derive(Clone)]
+pub struct Work {
+    pub ticket: JobTicket,
+    pub cancel: CancellationToken,
+    progress: Arc<Mutex<(f32, String)>>,
+}
+
+impl Work {
+    /// Takes a job in hand.
+    pub fn on(ticket: JobTicket, cancel: CancellationToken) -> Self {
+        Self { ticket, cancel, progress: Arc::default() }
+    }
+
+    /// How far it is: a share from 0 to 1 and a word on the present step.
+    pub fn progress(&self) -> (f32, String) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says how far it is.
+    pub fn report(&self, share: f32, note: &str) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = (share.clamp(0.0, 1.0), note.to_owned());
+    }
+
+    /// A watch for one media step that goes from `from` to `to` of the whole.
+    pub fn step(&self, from: f32, to: f32, note: &'static str) -> JobWatch {
+        self.report(from, note);
+        let work = self.clone();
+        JobWatch {
+            on_progress: Arc::new(move |MediaProgress { share }| {
+                work.report(from + (to - from) * share as f32, note);
+            }),
+            cancel: self.cancel.clone(),
+        }
+    }
+}
+
+/// Why a piece of work ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The input is at fault: trying again would not help. French, for people.
+    #[error("{0}")]
+    Refused(String),
+    /// Something around is at fault and may pass. For people and the log.
+    #[error("{0}")]
+    Passing(String),
+    #[error("stopped on request")]
+    Cancelled,
+    #[error("another worker has the job now")]
+    LeaseLost,
+}
+
+impl From<PortError> for WorkError {
+    fn from(error: PortError) -> Self {
+        // Even a lasting fault is tried again: somebody may mend it before the tries are used up.
+        Self::Passing(error.chain())
+    }
+}
+
+impl From<CommitError> for WorkError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::LeaseLost => Self::LeaseLost,
+            CommitError::Conflict => Self::Passing(error.to_string()),
+            CommitError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<MediaError> for WorkError {
+    fn from(error: MediaError) -> Self {
+        match error {
+            MediaError::Cancelled => Self::Cancelled,
+            error if error.may_pass_later() => Self::Passing(error.to_string()),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for WorkError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Cancelled => Self::Cancelled,
+            StoreError::Port(error) => error.into(),
+            error => Self::Passing(error.to_string()),
+        }
+    }
+}

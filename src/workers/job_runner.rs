@@ -1,0 +1,140 @@
+//! Takes jobs off the queue, one worker a lane, keeps their leases and hears when people want them to stop.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::job::{JOB_HEARTBEAT, JOB_LEASE, JobState, Lane};
+use crate::ports::job_queue::{Claimed, Lease};
+use crate::use_cases::jobs::Jobs;
+use crate::use_cases::{Work, WorkError};
+
+/// How often an idle lane looks for work of other processes.
+const POLL: Duration = Duration::from_millis(500);
+/// Pause after the queue did not answer.
+const FAULT_PAUSE: Duration = Duration::from_secs(2);
+
+/// Runs all lanes until `stop`, then hands back what is in flight.
+pub async fn run(jobs: Jobs, worker: String, stop: CancellationToken) {
+    let mut lanes = JoinSet::new();
+    for lane in Lane::ALL {
+        lanes.spawn(run_lane(jobs.clone(), lane, worker.clone(), stop.clone()));
+    }
+    while lanes.join_next().await.is_some() {}
+}
+
+async fn run_lane(jobs: Jobs, lane: Lane, worker: String, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match jobs.queue.claim(lane, &worker).await {
+            Ok(Some(claimed)) => {
+                run_job(&jobs, claimed, &stop).await;
+                continue;
+            }
+            Ok(None) => POLL,
+            Err(error) => {
+                tracing::error!(lane = lane.as_str(), error = %error.chain(), "the queue does not answer");
+                FAULT_PAUSE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = jobs.lives.ledger.written() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// How the keeper of a lease saw it end before the work did.
+enum Ended {
+    CancelAsked,
+    Lost,
+    Stopping,
+}
+
+async fn run_job(jobs: &Jobs, claimed: Claimed, stop: &CancellationToken) {
+    let Claimed { ticket, job, attempt } = claimed;
+    let kind = job.kind();
+    tracing::info!(job.id = %ticket.id, job.kind = kind, attempt, "started job");
+    let cancel = CancellationToken::new();
+    let work = Work::on(ticket, cancel.clone());
+    let started = tokio::time::Instant::now();
+    let mut carrying = {
+        let (jobs, job, work) = (jobs.clone(), job.clone(), work.clone());
+        tokio::spawn(async move { jobs.carry_out(&job, &work).await })
+    };
+    let mut ended = None;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut carrying => break outcome,
+            early = keep_lease(jobs, &work, stop), if ended.is_none() => {
+                ended = Some(early);
+                cancel.cancel();
+            }
+        }
+    };
+    let duration_ms = started.elapsed().as_millis() as u64;
+    let outcome = outcome.unwrap_or_else(|panic| Err(WorkError::Passing(format!("the job's code broke: {panic}"))));
+    let settled = match (outcome, ended) {
+        (Ok(()), _) => {
+            tracing::info!(job.id = %ticket.id, job.kind = kind, duration_ms, "finished job");
+            Ok(())
+        }
+        (Err(WorkError::LeaseLost), _) | (Err(_), Some(Ended::Lost)) => {
+            tracing::warn!(job.id = %ticket.id, job.kind = kind, "lost the lease of a job; its result was not written");
+            Ok(())
+        }
+        (Err(WorkError::Cancelled), Some(Ended::Stopping)) => jobs.queue.hand_back(ticket).await,
+        (Err(WorkError::Cancelled), _) => jobs.queue.cancelled(ticket).await,
+        (Err(WorkError::Refused(reason)), _) => {
+            tracing::warn!(job.id = %ticket.id, job.kind = kind, reason, "refused job");
+            rest(jobs, &job, ticket, &reason, false).await
+        }
+        (Err(WorkError::Passing(reason)), _) => {
+            tracing::warn!(job.id = %ticket.id, job.kind = kind, reason, attempt, "a try of a job failed");
+            rest(jobs, &job, ticket, &reason, true).await
+        }
+    };
+    if let Err(error) = settled {
+        // The lease runs out by itself and the job is taken up again.
+        tracing::error!(job.id = %ticket.id, error = %error.chain(), "could not say how a job ended");
+    }
+}
+
+async fn rest(
+    jobs: &Jobs,
+    job: &crate::domain::job::Job,
+    ticket: crate::domain::job::JobTicket,
+    reason: &str,
+    retry: bool,
+) -> Result<(), crate::ports::PortError> {
+    if jobs.queue.fail(ticket, reason, retry).await? == Some(JobState::Failed) {
+        jobs.give_up(job, reason).await?;
+        if !retry {
+            jobs.let_go(job).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Renews the lease until there is a reason to stop the work. A queue that is away is bridged as long as the lease lasts.
+async fn keep_lease(jobs: &Jobs, work: &Work, stop: &CancellationToken) -> Ended {
+    let mut renewed = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ended::Stopping,
+            () = tokio::time::sleep(JOB_HEARTBEAT) => {}
+        }
+        let (progress, note) = work.progress();
+        match jobs.queue.renew(work.ticket, progress, &note).await {
+            Ok(Lease::Held) => renewed = tokio::time::Instant::now(),
+            Ok(Lease::CancelAsked) => return Ended::CancelAsked,
+            Ok(Lease::Lost) => return Ended::Lost,
+            Err(error) if renewed.elapsed() > JOB_LEASE => {
+                tracing::error!(job.id = %work.ticket.id, error = %error.chain(), "gave a job up: its lease ran out");
+                return Ended::Lost;
+            }
+            Err(error) => tracing::warn!(job.id = %work.ticket.id, error = %error.chain(), "could not renew a lease"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Doors without people: the clock and the queue. Thin: translate, call one use case, translate back.
+
+pub mod follower;
+pub mod job_runner;
