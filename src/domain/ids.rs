@@ -74,6 +74,9 @@ impl WeekId {
 impl LiveId {
     /// The id of a past stream in a week, by the SHA-256 of its video and chat: the same pair is the same live.
     pub fn of_files(week: WeekId, video_sha256: &str, chat_sha256: &str) -> Self {
-        Self(uuid::Uuid::new_v5(&week.as_uuid(), format!("live:{video_sha256}:{chat_sha256}").as_bytes()))
+        Self(uuid::Uuid::new_v5(
+            &week.as_uuid(),
+            format!("live:{video_sha256}:{chat_sha256}").as_bytes(),
+        ))
     }
 }

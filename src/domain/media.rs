@@ -12,7 +12,9 @@ pub struct MediaKey(String);
 
 /// A text that can be no key, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` is not a media key: use lower-case letters, digits, `-`, `_`, `.` and `/`, no `..`, at most 200 bytes")]
+#[error(
+    "`{key}` is not a media key: use lower-case letters, digits, `-`, `_`, `.` and `/`, no `..`, at most 200 bytes"
+)]
 pub struct MediaKeyError {
     key: String,
 }
@@ -72,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_key_cannot_leave_the_store() {
-        for bad in ["", "/etc/passwd", "a/../b", "a//b", "..", ".hidden", "é.mp4", "a b", "A.mp4"] {
+        for bad in ["", "/etc/passwd", "a/../b", "a//b", "..", ".hidden", "é.mp4", "a b", "A.mp4"]
+        {
             assert!(MediaKey::try_new(bad).is_err(), "{bad:?} was accepted");
         }
         let key = MediaKey::try_new("clips/01-ab_c.mp4").expect("a plain key");

@@ -43,11 +43,17 @@ pub trait JobQueue: Send + Sync {
     async fn claim(&self, lane: Lane, worker: &str) -> Result<Option<Claimed>, PortError>;
 
     /// Renews a lease and stores progress (0 to 1) with a word on it.
-    async fn renew(&self, ticket: JobTicket, progress: f32, note: &str) -> Result<Lease, PortError>;
+    async fn renew(&self, ticket: JobTicket, progress: f32, note: &str)
+    -> Result<Lease, PortError>;
 
     /// The try failed. With `retry` it waits for another, until the tries are used up; else it rests among the failed.
     /// Says where the job stands now; `None` when the lease was lost.
-    async fn fail(&self, ticket: JobTicket, reason: &str, retry: bool) -> Result<Option<JobState>, PortError>;
+    async fn fail(
+        &self,
+        ticket: JobTicket,
+        reason: &str,
+        retry: bool,
+    ) -> Result<Option<JobState>, PortError>;
 
     /// The worker has stopped because people asked.
     async fn cancelled(&self, ticket: JobTicket) -> Result<(), PortError>;

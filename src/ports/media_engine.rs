@@ -15,22 +15,38 @@ use crate::domain::clips::reel_plan::ReelPlan;
 #[async_trait]
 pub trait MediaEngine: Send + Sync {
     /// Reads the whole file once: tracks, key frames, loudness. Refuses what could not be cut later.
-    async fn inspect(&self, order: InspectOrder, watch: &JobWatch) -> Result<Inspection, MediaError>;
+    async fn inspect(
+        &self,
+        order: InspectOrder,
+        watch: &JobWatch,
+    ) -> Result<Inspection, MediaError>;
 
     /// Finds the cuts of the picture inside the given ranges, in order of time.
-    async fn scene_cuts(&self, order: SceneCutsOrder, watch: &JobWatch) -> Result<Vec<f64>, MediaError>;
+    async fn scene_cuts(
+        &self,
+        order: SceneCutsOrder,
+        watch: &JobWatch,
+    ) -> Result<Vec<f64>, MediaError>;
 
     /// Cuts a clip exactly to the frame, copying what can be copied.
     async fn cut(&self, order: CutOrder, watch: &JobWatch) -> Result<CutReport, MediaError>;
 
     /// Renders a vertical reel.
-    async fn render_reel(&self, order: ReelOrder, watch: &JobWatch) -> Result<ReelReport, MediaError>;
+    async fn render_reel(
+        &self,
+        order: ReelOrder,
+        watch: &JobWatch,
+    ) -> Result<ReelReport, MediaError>;
 
     /// Writes one picture of the file as a JPEG.
     async fn poster(&self, order: PosterOrder, watch: &JobWatch) -> Result<(), MediaError>;
 
     /// Measures a finished reel against what platforms ask; empty means nothing to say against it.
-    async fn check(&self, order: CheckOrder, watch: &JobWatch) -> Result<Vec<ReelFinding>, MediaError>;
+    async fn check(
+        &self,
+        order: CheckOrder,
+        watch: &JobWatch,
+    ) -> Result<Vec<ReelFinding>, MediaError>;
 }
 
 /// How a caller follows one job and ends it early. Cheap to clone.
@@ -208,7 +224,9 @@ pub enum ReelFinding {
 pub enum MediaError {
     #[error("Ce fichier n'existe pas ou ne peut pas être ouvert ({detail}).")]
     CannotOpen { detail: String },
-    #[error("Ce fichier n'est pas une vidéo que SPARK sait lire. Donnez un MP4, MKV, MOV, FLV, TS ou WebM.")]
+    #[error(
+        "Ce fichier n'est pas une vidéo que SPARK sait lire. Donnez un MP4, MKV, MOV, FLV, TS ou WebM."
+    )]
     NotMedia,
     #[error("Ce fichier n'a pas de piste vidéo.")]
     NoVideoTrack,
@@ -220,7 +238,9 @@ pub enum MediaError {
         clock(*present_s)
     )]
     Truncated { announced_s: f64, present_s: f64 },
-    #[error("Ce fichier est incomplet : son index manque. L'enregistrement ou la copie a été interrompu.")]
+    #[error(
+        "Ce fichier est incomplet : son index manque. L'enregistrement ou la copie a été interrompu."
+    )]
     IndexMissing,
     #[error("Ce fichier est illisible à partir de {} ({detail}).", clock(*at_s))]
     UnreadableAt { at_s: f64, detail: String },
@@ -247,7 +267,10 @@ pub enum MediaError {
 impl MediaError {
     /// True when the same job may succeed if tried again later: the cause lies with the machine, not the file.
     pub fn may_pass_later(&self) -> bool {
-        matches!(self, Self::DiskFull | Self::Crashed { .. } | Self::Stalled { .. } | Self::OutOfMemory { .. })
+        matches!(
+            self,
+            Self::DiskFull | Self::Crashed { .. } | Self::Stalled { .. } | Self::OutOfMemory { .. }
+        )
     }
 }
 
@@ -255,5 +278,9 @@ impl MediaError {
 fn clock(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }

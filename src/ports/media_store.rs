@@ -12,9 +12,13 @@ pub const FREE_BYTES_KEPT: u64 = 512 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the disk is nearly full: {needed} bytes are needed beside a reserve, {free} are free. Free some space, then try again")]
+    #[error(
+        "the disk is nearly full: {needed} bytes are needed beside a reserve, {free} are free. Free some space, then try again"
+    )]
     DiskFull { needed: u64, free: u64 },
-    #[error("the source changed or ended while it was read: {expected} bytes were announced, {read} came. Copy it again, then try again")]
+    #[error(
+        "the source changed or ended while it was read: {expected} bytes were announced, {read} came. Copy it again, then try again"
+    )]
     SourceChanged { expected: u64, read: u64 },
     #[error("cannot read `{path}`")]
     Source { path: PathBuf, source: std::io::Error },
@@ -31,7 +35,11 @@ pub trait Incoming: Send {
     async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
 
     /// Flushes to disk and gives the file its name: `folder/<sha256>.<extension>`. The same bytes twice are one object.
-    async fn finish(self: Box<Self>, folder: &str, extension: &str) -> Result<MediaObject, StoreError>;
+    async fn finish(
+        self: Box<Self>,
+        folder: &str,
+        extension: &str,
+    ) -> Result<MediaObject, StoreError>;
 }
 
 /// The store.
@@ -41,7 +49,12 @@ pub trait MediaStore: Send + Sync {
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError>;
 
     /// Takes over a finished local file of ours (a clip just cut), by rename where possible.
-    async fn adopt(&self, file: &Path, folder: &str, extension: &str) -> Result<MediaObject, StoreError>;
+    async fn adopt(
+        &self,
+        file: &Path,
+        folder: &str,
+        extension: &str,
+    ) -> Result<MediaObject, StoreError>;
 
     /// A local path to read the object at; `None` when the store has no such object.
     async fn local_path(&self, key: &MediaKey) -> Result<Option<PathBuf>, StoreError>;

@@ -23,12 +23,18 @@ pub struct PortError {
 
 impl PortError {
     /// A fault that may pass: a lost connection, a full queue.
-    pub fn passing(doing: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn passing(
+        doing: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         Self { doing: doing.into(), retry: true, source: Some(Box::new(source)) }
     }
 
     /// A fault that stays until somebody mends something.
-    pub fn lasting(doing: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn lasting(
+        doing: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         Self { doing: doing.into(), retry: false, source: Some(Box::new(source)) }
     }
 

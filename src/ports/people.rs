@@ -52,13 +52,22 @@ pub enum PeopleError {
 #[async_trait]
 pub trait People: Send + Sync {
     /// Adds a person who has yet to come, with the link that lets them in.
-    async fn invite(&self, person: Person, link: OneTimeLink, event: AccountEvent) -> Result<(), PeopleError>;
+    async fn invite(
+        &self,
+        person: Person,
+        link: OneTimeLink,
+        event: AccountEvent,
+    ) -> Result<(), PeopleError>;
 
     /// Replaces a person's open links by this one.
     async fn relink(&self, link: OneTimeLink) -> Result<(), PeopleError>;
 
     /// The person a link is for, while it is open at `now`.
-    async fn find_link(&self, token_hash: [u8; 32], now: DateTime<Utc>) -> Result<Option<Person>, PortError>;
+    async fn find_link(
+        &self,
+        token_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<Option<Person>, PortError>;
 
     /// Spends a link: stores what the person chose. The link works once, whoever comes first.
     async fn join(
@@ -72,10 +81,20 @@ pub trait People: Send + Sync {
     ) -> Result<Person, PeopleError>;
 
     /// Changes a role.
-    async fn set_role(&self, person: PersonId, role: Role, event: AccountEvent) -> Result<(), PeopleError>;
+    async fn set_role(
+        &self,
+        person: PersonId,
+        role: Role,
+        event: AccountEvent,
+    ) -> Result<(), PeopleError>;
 
     /// Closes an account: wipes what is personal, ends its sessions and links.
-    async fn close(&self, person: PersonId, now: DateTime<Utc>, event: AccountEvent) -> Result<(), PeopleError>;
+    async fn close(
+        &self,
+        person: PersonId,
+        now: DateTime<Utc>,
+        event: AccountEvent,
+    ) -> Result<(), PeopleError>;
 
     async fn find(&self, person: PersonId) -> Result<Option<Person>, PortError>;
     async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<Person>, PortError>;
@@ -83,9 +102,16 @@ pub trait People: Send + Sync {
     async fn list(&self) -> Result<Vec<Person>, PortError>;
 
     async fn open_session(&self, session: Session) -> Result<(), PortError>;
-    async fn find_session(&self, reference_hash: [u8; 32]) -> Result<Option<(Session, Person)>, PortError>;
+    async fn find_session(
+        &self,
+        reference_hash: [u8; 32],
+    ) -> Result<Option<(Session, Person)>, PortError>;
     /// Notes that a session was used; cheap, may be called once a minute.
-    async fn touch_session(&self, reference_hash: [u8; 32], now: DateTime<Utc>) -> Result<(), PortError>;
+    async fn touch_session(
+        &self,
+        reference_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<(), PortError>;
     async fn end_session(&self, reference_hash: [u8; 32]) -> Result<(), PortError>;
     /// Ends all sessions of a person but one.
     async fn end_other_sessions(&self, person: PersonId, kept: [u8; 32]) -> Result<u64, PortError>;

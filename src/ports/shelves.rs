@@ -13,10 +13,18 @@ pub const CARDS_LISTED_MAX: usize = 1_000;
 #[async_trait]
 pub trait Shelves: Send + Sync {
     /// One card's document.
-    async fn document(&self, model: Model, key: Uuid) -> Result<Option<serde_json::Value>, PortError>;
+    async fn document(
+        &self,
+        model: Model,
+        key: Uuid,
+    ) -> Result<Option<serde_json::Value>, PortError>;
 
     /// All documents under a parent, in the order they were first written; at most [`CARDS_LISTED_MAX`].
-    async fn documents(&self, model: Model, parent: Uuid) -> Result<Vec<serde_json::Value>, PortError>;
+    async fn documents(
+        &self,
+        model: Model,
+        parent: Uuid,
+    ) -> Result<Vec<serde_json::Value>, PortError>;
 
     /// Folds every model anew from the event log and says, per model, how many cards differed from those that stood.
     async fn rebuild(&self) -> Result<Vec<(Model, Rebuilt)>, PortError>;
@@ -41,6 +49,10 @@ pub async fn cards_of<C: Card>(shelves: &dyn Shelves, parent: Uuid) -> Result<Ve
 }
 
 fn read<C: Card>(near: Uuid, document: serde_json::Value) -> Result<C, PortError> {
-    serde_json::from_value(document)
-        .map_err(|e| PortError::lasting(format!("read a card of {:?} near {near}; run `spark rebuild`", C::MODEL), e))
+    serde_json::from_value(document).map_err(|e| {
+        PortError::lasting(
+            format!("read a card of {:?} near {near}; run `spark rebuild`", C::MODEL),
+            e,
+        )
+    })
 }

@@ -20,7 +20,11 @@ impl Card for ClipCard {
 
     fn begin(event: &Recorded<Event>) -> Option<Self> {
         let Event::Clip(begun) = &event.event else { return None };
-        Clip::begun_by(begun).map(|clip| Self { clip, requested_at: event.at, changed_at: event.at })
+        Clip::begun_by(begun).map(|clip| Self {
+            clip,
+            requested_at: event.at,
+            changed_at: event.at,
+        })
     }
 
     fn apply(&mut self, event: &Recorded<Event>) {

@@ -35,8 +35,16 @@ impl Card for LiveCard {
     const MODEL: Model = Model::Lives;
 
     fn begin(event: &Recorded<Event>) -> Option<Self> {
-        let Event::Live(LiveEvent::Imported { live, week, title, started_at, recording, messages, chatters, .. }) =
-            &event.event
+        let Event::Live(LiveEvent::Imported {
+            live,
+            week,
+            title,
+            started_at,
+            recording,
+            messages,
+            chatters,
+            ..
+        }) = &event.event
         else {
             return None;
         };
@@ -54,9 +62,14 @@ impl Card for LiveCard {
     }
 
     fn apply(&mut self, event: &Recorded<Event>) {
-        if let Event::Live(LiveEvent::Analysed { moments, delay_ms, delay_origin, .. }) = &event.event {
-            self.analysis =
-                Some(Analysis { moments: *moments, delay_ms: *delay_ms, delay_origin: delay_origin.clone() });
+        if let Event::Live(LiveEvent::Analysed { moments, delay_ms, delay_origin, .. }) =
+            &event.event
+        {
+            self.analysis = Some(Analysis {
+                moments: *moments,
+                delay_ms: *delay_ms,
+                delay_origin: delay_origin.clone(),
+            });
         }
     }
 

@@ -22,7 +22,8 @@ impl Card for MomentCard {
     const MODEL: Model = Model::Moments;
 
     fn begin(event: &Recorded<Event>) -> Option<Self> {
-        let Event::Moment(MomentEvent::Detected { moment, live, rank, found }) = &event.event else {
+        let Event::Moment(MomentEvent::Detected { moment, live, rank, found }) = &event.event
+        else {
             return None;
         };
         Some(Self { id: *moment, live: *live, rank: *rank, found: found.clone() })

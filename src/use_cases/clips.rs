@@ -73,10 +73,18 @@ impl Clips {
     ) -> Result<ClipId, ClipsError> {
         let card: LiveCard =
             find_card(&*self.shelves, live.as_uuid()).await?.ok_or(ClipsError::NoLive(live))?;
-        let span = Span::try_new(from_ms, to_ms, card.recording.duration_ms).map_err(ClipError::from)?;
+        let span =
+            Span::try_new(from_ms, to_ms, card.recording.duration_ms).map_err(ClipError::from)?;
         let clip = ClipId::from_uuid(self.clock.new_id());
-        let event =
-            ClipEvent::Requested { clip, live, moment: None, span, title, reel: false, by: Some(by) };
+        let event = ClipEvent::Requested {
+            clip,
+            live,
+            moment: None,
+            span,
+            title,
+            reel: false,
+            by: Some(by),
+        };
         self.write(Commit { events: vec![event.into()], ..Commit::default() }).await?;
         Ok(clip)
     }
@@ -92,12 +100,22 @@ impl Clips {
     }
 
     /// Gives a clip another title.
-    pub async fn rename(&self, clip: ClipId, title: ClipTitle, by: PersonId) -> Result<(), ClipsError> {
+    pub async fn rename(
+        &self,
+        clip: ClipId,
+        title: ClipTitle,
+        by: PersonId,
+    ) -> Result<(), ClipsError> {
         self.decide(clip, |clip| Ok(clip.rename(title.clone(), by))).await
     }
 
     /// Asks for a reel, or for another one.
-    pub async fn request_reel(&self, clip: ClipId, layout: Layout, by: PersonId) -> Result<(), ClipsError> {
+    pub async fn request_reel(
+        &self,
+        clip: ClipId,
+        layout: Layout,
+        by: PersonId,
+    ) -> Result<(), ClipsError> {
         self.decide(clip, |clip| clip.request_reel(layout, Some(by)).map(Some)).await
     }
 
@@ -109,7 +127,8 @@ impl Clips {
             .await?
             .ok_or_else(|| WorkError::Refused("Le direct de ce clip n'existe plus.".into()))?;
         let source = self.local(&live.recording.file).await?;
-        let (start_s, end_s) = (clip.span.from_ms as f64 / 1_000.0, clip.span.to_ms as f64 / 1_000.0);
+        let (start_s, end_s) =
+            (clip.span.from_ms as f64 / 1_000.0, clip.span.to_ms as f64 / 1_000.0);
         let key_frames = self.inspection(&live).await?.key_frames.around(start_s, end_s);
         let folder = self.store.workspace().await?;
         let output = folder.join("clip.mp4");
@@ -161,11 +180,13 @@ impl Clips {
             end_s: clip.span.ms() as f64 / 1_000.0,
             layout,
             title: Some(clip.title.as_str().to_owned()),
-            watermark: (!self.watermark.is_empty()).then(|| Watermark::Text { text: self.watermark.clone() }),
+            watermark: (!self.watermark.is_empty())
+                .then(|| Watermark::Text { text: self.watermark.clone() }),
             fonts_dir: Some(self.fonts_dir.clone()),
         };
         let order = ReelOrder { plan, output: output.clone() };
-        let report = self.engine.render_reel(order, &work.step(0.02, 0.95, "Rendu du reel")).await?;
+        let report =
+            self.engine.render_reel(order, &work.step(0.02, 0.95, "Rendu du reel")).await?;
         let still = folder.join("poster.jpg");
         let poster = PosterOrder {
             source: output.clone(),
@@ -185,7 +206,8 @@ impl Clips {
             loudness_lufs: report.lufs,
             true_peak_dbtp: report.true_peak_dbtp,
         };
-        self.finish(work, ClipEvent::ReelRendered { clip: id, reel }, length, vec![file, poster]).await
+        self.finish(work, ClipEvent::ReelRendered { clip: id, reel }, length, vec![file, poster])
+            .await
     }
 
     /// Writes down that a cut or a reel was given up, so that the shelf says so.
@@ -213,7 +235,8 @@ impl Clips {
                 Err(CommitError::LeaseLost) => break,
             }
         }
-        Err(PortError::plain(format!("clip {id} was decided about {DECISIONS_MAX} times at once")).into())
+        Err(PortError::plain(format!("clip {id} was decided about {DECISIONS_MAX} times at once"))
+            .into())
     }
 
     async fn history(&self, id: ClipId) -> Result<Option<(Clip, usize)>, PortError> {
@@ -229,14 +252,15 @@ impl Clips {
     }
 
     async fn load(&self, id: ClipId) -> Result<(Clip, usize), WorkError> {
-        self.history(id).await?.ok_or_else(|| WorkError::Refused(format!("Le clip {id} n'existe pas.")))
+        self.history(id)
+            .await?
+            .ok_or_else(|| WorkError::Refused(format!("Le clip {id} n'existe pas.")))
     }
 
     async fn local(&self, object: &MediaObject) -> Result<PathBuf, WorkError> {
-        self.store
-            .local_path(&object.key)
-            .await?
-            .ok_or_else(|| WorkError::Refused(format!("Le fichier {} manque dans la médiathèque.", object.key)))
+        self.store.local_path(&object.key).await?.ok_or_else(|| {
+            WorkError::Refused(format!("Le fichier {} manque dans la médiathèque.", object.key))
+        })
     }
 
     async fn inspection(&self, live: &LiveCard) -> Result<Inspection, WorkError> {

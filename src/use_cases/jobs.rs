@@ -36,8 +36,12 @@ impl Jobs {
     pub async fn give_up(&self, job: &Job, reason: &str) -> Result<(), PortError> {
         let reason = reason.to_owned();
         match job {
-            Job::CutClip { clip } => self.clips.give_up(ClipEvent::CutFailed { clip: *clip, reason }).await,
-            Job::RenderReel { clip } => self.clips.give_up(ClipEvent::ReelFailed { clip: *clip, reason }).await,
+            Job::CutClip { clip } => {
+                self.clips.give_up(ClipEvent::CutFailed { clip: *clip, reason }).await
+            }
+            Job::RenderReel { clip } => {
+                self.clips.give_up(ClipEvent::ReelFailed { clip: *clip, reason }).await
+            }
             Job::ImportStream(_) | Job::DetectMoments { .. } => Ok(()),
         }
     }

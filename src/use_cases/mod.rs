@@ -38,7 +38,8 @@ impl Work {
 
     /// Says how far it is.
     pub fn report(&self, share: f32, note: &str) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = (share.clamp(0.0, 1.0), note.to_owned());
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) =
+            (share.clamp(0.0, 1.0), note.to_owned());
     }
 
     /// A watch for one media step that goes from `from` to `to` of the whole.

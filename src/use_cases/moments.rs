@@ -15,7 +15,9 @@ use crate::domain::moments::event::{MOMENTS_KEPT_MAX, MomentEvent};
 use crate::domain::moments::moment::{Moment, MomentKind};
 use crate::domain::moments::params::Params;
 use crate::domain::moments::rank::{SUGGESTION_SPACING_S, rank};
-use crate::domain::moments::signal::{AudienceEvent, ChatterId, Heard, Message, Signal, Vote, VoteKind};
+use crate::domain::moments::signal::{
+    AudienceEvent, ChatterId, Heard, Message, Signal, Vote, VoteKind,
+};
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::media_engine::{MediaEngine, SceneCutsOrder};
@@ -121,13 +123,18 @@ fn hear(detector: &mut Detector, messages: &[ChatMessage], inspection: &Inspecti
     for message in messages {
         let at_ms = u64::try_from(message.offset_ms).unwrap_or(0);
         while let Some((heard_ms, lufs)) = sound.next_if(|(heard_ms, _)| *heard_ms <= at_ms) {
-            found.extend(detector.hear(Signal { at_ms: heard_ms, heard: Heard::Loudness { lufs } }));
+            found
+                .extend(detector.hear(Signal { at_ms: heard_ms, heard: Heard::Loudness { lufs } }));
         }
         let by = ChatterId::of_login(&message.viewer_id);
         let heard = if is_vote(&message.text) {
             Heard::Vote(Vote { by, is_trusted: message.trusted, kind: VoteKind::Command })
         } else {
-            Heard::Message(Message { chatter: by, text: &message.text, is_trusted: message.trusted })
+            Heard::Message(Message {
+                chatter: by,
+                text: &message.text,
+                is_trusted: message.trusted,
+            })
         };
         found.extend(detector.hear(Signal { at_ms, heard }));
         if message.bits > 0 {

@@ -41,14 +41,18 @@ impl Effects {
 /// What follows an event.
 pub fn react(event: &Event) -> Effects {
     match event {
-        Event::Live(LiveEvent::Imported { live, .. }) => Effects::job(Job::DetectMoments { live: *live }),
+        Event::Live(LiveEvent::Imported { live, .. }) => {
+            Effects::job(Job::DetectMoments { live: *live })
+        }
         Event::Moment(MomentEvent::Detected { moment, live, rank, found }) => {
             propose(*moment, *live, *rank, found).map_or_else(Effects::none, Effects::event)
         }
-        Event::Clip(ClipEvent::Requested { clip, .. }) => Effects::job(Job::CutClip { clip: *clip }),
-        Event::Clip(ClipEvent::Cut { clip, reel_follows: true, .. } | ClipEvent::ReelRequested { clip, .. }) => {
-            Effects::job(Job::RenderReel { clip: *clip })
+        Event::Clip(ClipEvent::Requested { clip, .. }) => {
+            Effects::job(Job::CutClip { clip: *clip })
         }
+        Event::Clip(
+            ClipEvent::Cut { clip, reel_follows: true, .. } | ClipEvent::ReelRequested { clip, .. },
+        ) => Effects::job(Job::RenderReel { clip: *clip }),
         Event::Clip(
             ClipEvent::Cut { reel_follows: false, .. }
             | ClipEvent::CutFailed { .. }

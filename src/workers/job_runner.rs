@@ -74,7 +74,8 @@ async fn run_job(jobs: &Jobs, claimed: Claimed, stop: &CancellationToken) {
         }
     };
     let duration_ms = started.elapsed().as_millis() as u64;
-    let outcome = outcome.unwrap_or_else(|panic| Err(WorkError::Passing(format!("the job's code broke: {panic}"))));
+    let outcome = outcome
+        .unwrap_or_else(|panic| Err(WorkError::Passing(format!("the job's code broke: {panic}"))));
     let settled = match (outcome, ended) {
         (Ok(()), _) => {
             tracing::info!(job.id = %ticket.id, job.kind = kind, duration_ms, "finished job");
@@ -134,7 +135,9 @@ async fn keep_lease(jobs: &Jobs, work: &Work, stop: &CancellationToken) -> Ended
                 tracing::error!(job.id = %work.ticket.id, error = %error.chain(), "gave a job up: its lease ran out");
                 return Ended::Lost;
             }
-            Err(error) => tracing::warn!(job.id = %work.ticket.id, error = %error.chain(), "could not renew a lease"),
+            Err(error) => {
+                tracing::warn!(job.id = %work.ticket.id, error = %error.chain(), "could not renew a lease")
+            }
         }
     }
 }

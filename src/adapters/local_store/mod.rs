@@ -26,7 +26,8 @@ pub struct LocalStore {
 impl LocalStore {
     /// Opens (and makes) the folder.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(root.join(WORK_FOLDER)).map_err(|e| fault("open the media folder", root, e))?;
+        std::fs::create_dir_all(root.join(WORK_FOLDER))
+            .map_err(|e| fault("open the media folder", root, e))?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -42,7 +43,8 @@ impl LocalStore {
     }
 
     fn free(&self) -> Result<(u64, u64), StoreError> {
-        let stat = rustix::fs::statvfs(&self.root).map_err(|e| fault("measure the disk", &self.root, e.into()))?;
+        let stat = rustix::fs::statvfs(&self.root)
+            .map_err(|e| fault("measure the disk", &self.root, e.into()))?;
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
@@ -53,14 +55,23 @@ impl LocalStore {
     }
 
     /// Gives a flushed temporary file its place; the folder's entry is flushed too.
-    fn settle(&self, file: &Path, folder: &str, extension: &str, sha256: String, bytes: u64) -> Result<MediaObject, StoreError> {
+    fn settle(
+        &self,
+        file: &Path,
+        folder: &str,
+        extension: &str,
+        sha256: String,
+        bytes: u64,
+    ) -> Result<MediaObject, StoreError> {
         let key = MediaKey::try_new(format!("{folder}/{sha256}.{extension}"))
             .map_err(|e| StoreError::Port(PortError::lasting("name a media file", e)))?;
         let path = self.path_of(&key);
         let parent = path.parent().unwrap_or(&self.root);
         std::fs::create_dir_all(parent).map_err(|e| fault("make a media folder", parent, e))?;
         std::fs::rename(file, &path).map_err(|e| fault("place a media file", &path, e))?;
-        std::fs::File::open(parent).and_then(|entry| entry.sync_all()).map_err(|e| fault("flush a folder", parent, e))?;
+        std::fs::File::open(parent)
+            .and_then(|entry| entry.sync_all())
+            .map_err(|e| fault("flush a folder", parent, e))?;
         Ok(MediaObject { key, bytes, sha256 })
     }
 }
@@ -100,7 +111,11 @@ impl Incoming for LocalIncoming {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, folder: &str, extension: &str) -> Result<MediaObject, StoreError> {
+    async fn finish(
+        mut self: Box<Self>,
+        folder: &str,
+        extension: &str,
+    ) -> Result<MediaObject, StoreError> {
         if let Some(mut file) = self.file.take() {
             file.flush().await.map_err(|e| fault("write", &self.temporary, e))?;
             file.sync_all().await.map_err(|e| fault("flush", &self.temporary, e))?;
@@ -122,7 +137,9 @@ impl MediaStore for LocalStore {
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError> {
         self.make_room(bytes)?;
         let temporary = self.root.join(WORK_FOLDER).join(format!("incoming-{}", Uuid::new_v4()));
-        let file = tokio::fs::File::create_new(&temporary).await.map_err(|e| fault("open", &temporary, e))?;
+        let file = tokio::fs::File::create_new(&temporary)
+            .await
+            .map_err(|e| fault("open", &temporary, e))?;
         Ok(Box::new(LocalIncoming {
             store: self.clone(),
             temporary,
@@ -133,7 +150,12 @@ impl MediaStore for LocalStore {
         }))
     }
 
-    async fn adopt(&self, file: &Path, folder: &str, extension: &str) -> Result<MediaObject, StoreError> {
+    async fn adopt(
+        &self,
+        file: &Path,
+        folder: &str,
+        extension: &str,
+    ) -> Result<MediaObject, StoreError> {
         let (store, file) = (self.clone(), file.to_owned());
         let (folder, extension) = (folder.to_owned(), extension.to_owned());
         tokio::task::spawn_blocking(move || {
@@ -153,14 +175,18 @@ impl MediaStore for LocalStore {
     async fn remove(&self, key: &MediaKey) -> Result<(), StoreError> {
         let path = self.path_of(key);
         match tokio::fs::remove_file(&path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fault("remove", &path, error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(fault("remove", &path, error))
+            }
             _ => Ok(()),
         }
     }
 
     async fn workspace(&self) -> Result<PathBuf, StoreError> {
         let folder = self.root.join(WORK_FOLDER).join(format!("work-{}", Uuid::new_v4()));
-        tokio::fs::create_dir_all(&folder).await.map_err(|e| fault("make a workspace", &folder, e))?;
+        tokio::fs::create_dir_all(&folder)
+            .await
+            .map_err(|e| fault("make a workspace", &folder, e))?;
         Ok(folder)
     }
 
@@ -177,7 +203,8 @@ fn hash_file(file: &Path) -> Result<(String, u64), StoreError> {
     let mut chunk = vec![0; HASH_CHUNK];
     let mut bytes = 0;
     loop {
-        let read = std::io::Read::read(&mut source, &mut chunk).map_err(|e| fault("read", file, e))?;
+        let read =
+            std::io::Read::read(&mut source, &mut chunk).map_err(|e| fault("read", file, e))?;
         if read == 0 {
             return Ok((hex(&hash.finalize()), bytes));
         }

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use crate::adapters::postgres::while_doing;
 use crate::domain::ids::JobId;
-use crate::domain::job::{JOB_ATTEMPTS_MAX, JOB_LEASE, Job, JobState, JobTicket, JobView, Lane, retry_pause};
+use crate::domain::job::{
+    JOB_ATTEMPTS_MAX, JOB_LEASE, Job, JobState, JobTicket, JobView, Lane, retry_pause,
+};
 use crate::ports::PortError;
 use crate::ports::job_queue::{Claimed, JOBS_LISTED_MAX, JobQueue, LaneDepth, Lease};
 
@@ -30,7 +32,10 @@ impl PostgresJobQueue {
 }
 
 /// Writes an order, unless an equal one is waiting or running; says which job it is and whether it is new.
-pub(super) async fn enqueue(tx: &mut Transaction<'_, Postgres>, job: &Job) -> Result<(JobId, bool), PortError> {
+pub(super) async fn enqueue(
+    tx: &mut Transaction<'_, Postgres>,
+    job: &Job,
+) -> Result<(JobId, bool), PortError> {
     let key = job.dedupe_key();
     let body = serde_json::to_value(job).map_err(|e| PortError::lasting("write an order", e))?;
     let fresh = sqlx::query_scalar!(
@@ -111,7 +116,12 @@ impl JobQueue for PostgresJobQueue {
         .transpose()
     }
 
-    async fn renew(&self, ticket: JobTicket, progress: f32, note: &str) -> Result<Lease, PortError> {
+    async fn renew(
+        &self,
+        ticket: JobTicket,
+        progress: f32,
+        note: &str,
+    ) -> Result<Lease, PortError> {
         let cancel = sqlx::query_scalar!(
             "update jobs
                 set lease_until = now() + $3 * interval '1 second', progress = $4, note = $5
@@ -133,13 +143,19 @@ impl JobQueue for PostgresJobQueue {
         })
     }
 
-    async fn fail(&self, ticket: JobTicket, reason: &str, retry: bool) -> Result<Option<JobState>, PortError> {
+    async fn fail(
+        &self,
+        ticket: JobTicket,
+        reason: &str,
+        retry: bool,
+    ) -> Result<Option<JobState>, PortError> {
         let doing = "note a failed try";
-        let attempt = sqlx::query_scalar!("select attempt from jobs where id = $1", ticket.id.as_uuid())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(while_doing(doing))?
-            .unwrap_or(JOB_ATTEMPTS_MAX);
+        let attempt =
+            sqlx::query_scalar!("select attempt from jobs where id = $1", ticket.id.as_uuid())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(while_doing(doing))?
+                .unwrap_or(JOB_ATTEMPTS_MAX);
         let again = retry && attempt < JOB_ATTEMPTS_MAX;
         let state = if again { JobState::Waiting } else { JobState::Failed };
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
@@ -279,7 +295,11 @@ impl JobQueue for PostgresJobQueue {
 
 impl PostgresJobQueue {
     /// A job that killed its worker on every try goes to rest instead of killing the next.
-    async fn bury_worn_out(&self, tx: &mut Transaction<'_, Postgres>, lane: Lane) -> Result<(), PortError> {
+    async fn bury_worn_out(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        lane: Lane,
+    ) -> Result<(), PortError> {
         sqlx::query!(
             "update jobs
                 set state = case when cancel_asked then 'cancelled' else 'failed' end, finished_at = now(), lease_until = null,
@@ -313,8 +333,12 @@ struct JobRow {
 impl TryFrom<JobRow> for JobView {
     type Error = PortError;
     fn try_from(row: JobRow) -> Result<Self, PortError> {
-        let state = JobState::parse(&row.state)
-            .ok_or_else(|| PortError::plain(format!("job {} of jobs has the unknown state `{}`", row.id, row.state)))?;
+        let state = JobState::parse(&row.state).ok_or_else(|| {
+            PortError::plain(format!(
+                "job {} of jobs has the unknown state `{}`",
+                row.id, row.state
+            ))
+        })?;
         Ok(Self {
             id: JobId::from_uuid(row.id),
             job: read_order(row.id, row.body)?,
@@ -333,5 +357,6 @@ impl TryFrom<JobRow> for JobView {
 }
 
 fn read_order(id: Uuid, body: serde_json::Value) -> Result<Job, PortError> {
-    serde_json::from_value(body).map_err(|e| PortError::lasting(format!("understand job {id} of jobs"), e))
+    serde_json::from_value(body)
+        .map_err(|e| PortError::lasting(format!("understand job {id} of jobs"), e))
 }

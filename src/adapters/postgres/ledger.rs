@@ -17,7 +17,8 @@ use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::JobTicket;
 use crate::ports::PortError;
 use crate::ports::ledger::{
-    AudienceBatch, Commit, CommitError, Committed, CursorMove, EVENTS_BATCH_MAX, Expectation, Ledger,
+    AudienceBatch, Commit, CommitError, Committed, CursorMove, EVENTS_BATCH_MAX, Expectation,
+    Ledger,
 };
 
 /// The event log's appender lock: "spark" in ASCII, then 1.
@@ -162,21 +163,24 @@ impl Ledger for PostgresLedger {
         .execute(&self.pool)
         .await
         .map_err(while_doing("draw a week's key"))?;
-        let secret = sqlx::query_scalar!("select secret from week_keys where week = $1", week.as_uuid())
-            .fetch_one(&self.pool)
-            .await
-            .map_err(while_doing("read a week's key"))?;
+        let secret =
+            sqlx::query_scalar!("select secret from week_keys where week = $1", week.as_uuid())
+                .fetch_one(&self.pool)
+                .await
+                .map_err(while_doing("read a week's key"))?;
         secret
             .map(|bytes| {
-                <[u8; 32]>::try_from(bytes)
-                    .map_err(|_| PortError::plain(format!("the key of week {week} in week_keys is not 32 bytes")))
+                <[u8; 32]>::try_from(bytes).map_err(|_| {
+                    PortError::plain(format!("the key of week {week} in week_keys is not 32 bytes"))
+                })
             })
             .transpose()
     }
 
     async fn age_audience(&self, week: WeekId, lives: &[LiveId]) -> Result<u64, PortError> {
         let lives: Vec<Uuid> = lives.iter().map(|live| live.as_uuid()).collect();
-        let mut tx = self.pool.begin().await.map_err(while_doing("begin to age a week's audience"))?;
+        let mut tx =
+            self.pool.begin().await.map_err(while_doing("begin to age a week's audience"))?;
         let dropped = sqlx::query!("delete from audience_messages where live = any($1)", &lives)
             .execute(&mut *tx)
             .await
@@ -217,7 +221,10 @@ impl TryFrom<EventRow> for Recorded<Event> {
     type Error = PortError;
     fn try_from(row: EventRow) -> Result<Self, PortError> {
         let event = serde_json::from_value(row.body).map_err(|e| {
-            PortError::lasting(format!("understand event {} of event_log; is the log of a newer spark?", row.seq), e)
+            PortError::lasting(
+                format!("understand event {} of event_log; is the log of a newer spark?", row.seq),
+                e,
+            )
         })?;
         Ok(Self { seq: row.seq, at: row.at, event })
     }
@@ -226,12 +233,18 @@ impl TryFrom<EventRow> for Recorded<Event> {
 type Tx<'a> = Transaction<'a, Postgres>;
 
 async fn check(tx: &mut Tx<'_>, expectation: Expectation) -> Result<(), CommitError> {
-    let events =
-        sqlx::query_scalar!(r#"select count(*) as "n!" from event_log where subject = $1"#, expectation.subject)
-            .fetch_one(&mut **tx)
-            .await
-            .map_err(while_doing("count a subject's events"))?;
-    if usize::try_from(events) == Ok(expectation.events) { Ok(()) } else { Err(CommitError::Conflict) }
+    let events = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from event_log where subject = $1"#,
+        expectation.subject
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(while_doing("count a subject's events"))?;
+    if usize::try_from(events) == Ok(expectation.events) {
+        Ok(())
+    } else {
+        Err(CommitError::Conflict)
+    }
 }
 
 async fn advance(tx: &mut Tx<'_>, step: &CursorMove) -> Result<(), CommitError> {
@@ -272,7 +285,8 @@ async fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<Vec<Recorded<Even
         .map_err(while_doing("find the log's head"))?;
     let mut recorded = Vec::with_capacity(events.len());
     for (seq, event) in (head + 1..).zip(events) {
-        let body = serde_json::to_value(&event).map_err(|e| PortError::lasting("write an event", e))?;
+        let body =
+            serde_json::to_value(&event).map_err(|e| PortError::lasting("write an event", e))?;
         let at = sqlx::query_scalar!(
             "insert into event_log (seq, feature, subject, body) values ($1, $2, $3, $4) returning at",
             seq,
@@ -290,7 +304,8 @@ async fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<Vec<Recorded<Even
 
 /// Stores a live's audience. What the inbox has heard already is dropped, so that the same messages twice add nothing.
 async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), PortError> {
-    let days: std::collections::BTreeSet<_> = batch.messages.iter().map(|message| message.at.date_naive()).collect();
+    let days: std::collections::BTreeSet<_> =
+        batch.messages.iter().map(|message| message.at.date_naive()).collect();
     for day in days {
         let noon = day.and_hms_opt(12, 0, 0).unwrap_or_default().and_utc();
         for (log, step) in [("audience_messages", "day"), ("audience_facts", "month")] {
@@ -319,7 +334,8 @@ async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), Po
         .await
         .map_err(while_doing("note messages in the inbox"))?;
         let fresh: std::collections::HashSet<String> = fresh.into_iter().collect();
-        let kept: Vec<&ChatMessage> = chunk.iter().filter(|m| fresh.contains(&m.message_id)).collect();
+        let kept: Vec<&ChatMessage> =
+            chunk.iter().filter(|m| fresh.contains(&m.message_id)).collect();
         store_messages(tx, live, &kept).await?;
     }
     for chunk in batch.facts.chunks(ROWS_PER_INSERT) {
@@ -353,7 +369,11 @@ async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), Po
     Ok(())
 }
 
-async fn store_messages(tx: &mut Tx<'_>, live: Uuid, messages: &[&ChatMessage]) -> Result<(), PortError> {
+async fn store_messages(
+    tx: &mut Tx<'_>,
+    live: Uuid,
+    messages: &[&ChatMessage],
+) -> Result<(), PortError> {
     sqlx::query!(
         "insert into audience_messages (live, at, offset_ms, message_id, viewer_id, viewer_name, body, trusted, bits)
          select $1, * from unnest(

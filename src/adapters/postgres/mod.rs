@@ -58,7 +58,9 @@ pub async fn connect(options: PgConnectOptions) -> Result<PgPool, ConnectError> 
 pub async fn migrate(pool: &PgPool) -> Result<(), ConnectError> {
     match MIGRATIONS.run(pool).await {
         Ok(()) => Ok(()),
-        Err(sqlx::migrate::MigrateError::VersionMissing(version)) => Err(ConnectError::Newer { version }),
+        Err(sqlx::migrate::MigrateError::VersionMissing(version)) => {
+            Err(ConnectError::Newer { version })
+        }
         Err(error) => Err(ConnectError::Migrate(error)),
     }
 }
@@ -66,11 +68,14 @@ pub async fn migrate(pool: &PgPool) -> Result<(), ConnectError> {
 /// Whether a fault of the driver may pass by itself.
 fn may_pass(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         // Class 40: rolled back to let another through; 53: out of resources; 57: stopped by an operator.
-        sqlx::Error::Database(database) => {
-            database.code().is_some_and(|code| ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())]))
-        }
+        sqlx::Error::Database(database) => database
+            .code()
+            .is_some_and(|code| ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())])),
         _ => false,
     }
 }
@@ -78,6 +83,10 @@ fn may_pass(error: &sqlx::Error) -> bool {
 /// Says what was being done when the driver failed.
 fn while_doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> PortError {
     move |error| {
-        if may_pass(&error) { PortError::passing(doing, error) } else { PortError::lasting(doing, error) }
+        if may_pass(&error) {
+            PortError::passing(doing, error)
+        } else {
+            PortError::lasting(doing, error)
+        }
     }
 }

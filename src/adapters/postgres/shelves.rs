@@ -42,14 +42,17 @@ async fn fold_one(
     event: &Recorded<Event>,
 ) -> Result<(), PortError> {
     let key = event.event.subject();
-    let standing =
-        sqlx::query_scalar!("select document from cards where model = $1 and key = $2", model.as_str(), key)
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(while_doing("read a card"))?;
-    let folded = model
-        .fold(standing, event)
-        .map_err(|e| PortError::lasting(format!("fold event {} into card {key} of {model:?}", event.seq), e))?;
+    let standing = sqlx::query_scalar!(
+        "select document from cards where model = $1 and key = $2",
+        model.as_str(),
+        key
+    )
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(while_doing("read a card"))?;
+    let folded = model.fold(standing, event).map_err(|e| {
+        PortError::lasting(format!("fold event {} into card {key} of {model:?}", event.seq), e)
+    })?;
     let Some((parent, document)) = folded else { return Ok(()) };
     sqlx::query!(
         "insert into cards (model, key, parent, first_seq, document) values ($1, $2, $3, $4, $5)
@@ -68,14 +71,26 @@ async fn fold_one(
 
 #[async_trait]
 impl Shelves for PostgresShelves {
-    async fn document(&self, model: Model, key: Uuid) -> Result<Option<serde_json::Value>, PortError> {
-        sqlx::query_scalar!("select document from cards where model = $1 and key = $2", model.as_str(), key)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(while_doing("read a card"))
+    async fn document(
+        &self,
+        model: Model,
+        key: Uuid,
+    ) -> Result<Option<serde_json::Value>, PortError> {
+        sqlx::query_scalar!(
+            "select document from cards where model = $1 and key = $2",
+            model.as_str(),
+            key
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(while_doing("read a card"))
     }
 
-    async fn documents(&self, model: Model, parent: Uuid) -> Result<Vec<serde_json::Value>, PortError> {
+    async fn documents(
+        &self,
+        model: Model,
+        parent: Uuid,
+    ) -> Result<Vec<serde_json::Value>, PortError> {
         sqlx::query_scalar!(
             "select document from cards where model = $1 and parent = $2 order by first_seq limit $3",
             model.as_str(),
@@ -111,8 +126,9 @@ impl Shelves for PostgresShelves {
             let Some(last) = rows.last() else { break };
             seq = last.seq;
             for row in rows {
-                let event = serde_json::from_value(row.body)
-                    .map_err(|e| PortError::lasting(format!("understand event {} of event_log", row.seq), e))?;
+                let event = serde_json::from_value(row.body).map_err(|e| {
+                    PortError::lasting(format!("understand event {} of event_log", row.seq), e)
+                })?;
                 fold_into_cards(&mut tx, &[Recorded { seq: row.seq, at: row.at, event }]).await?;
             }
         }

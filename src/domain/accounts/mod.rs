@@ -13,12 +13,25 @@ pub use permission::{Permission, Role, may};
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AccountEvent {
     /// A one-time link was made for a person to come.
-    Invited { person: PersonId, role: Role, by: Option<PersonId> },
+    Invited {
+        person: PersonId,
+        role: Role,
+        by: Option<PersonId>,
+    },
     /// The person opened the link and chose a password.
-    Joined { person: PersonId },
-    RoleChanged { person: PersonId, role: Role, by: PersonId },
+    Joined {
+        person: PersonId,
+    },
+    RoleChanged {
+        person: PersonId,
+        role: Role,
+        by: PersonId,
+    },
     /// The account was closed and its personal fields wiped.
-    Closed { person: PersonId, by: PersonId },
+    Closed {
+        person: PersonId,
+        by: PersonId,
+    },
 }
 
 impl AccountEvent {
@@ -114,7 +127,10 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_and_folded() {
-        assert_eq!(EmailAddress::try_new(" Ana@Villa.FR ").map(|e| e.as_str().to_owned()), Ok("ana@villa.fr".into()));
+        assert_eq!(
+            EmailAddress::try_new(" Ana@Villa.FR ").map(|e| e.as_str().to_owned()),
+            Ok("ana@villa.fr".into())
+        );
         for bad in ["", "ana", "ana@villa", "@villa.fr", "a@b@c.fr", "a b@c.fr", "a@.fr"] {
             assert!(EmailAddress::try_new(bad).is_err(), "{bad:?} was accepted");
         }

@@ -93,7 +93,13 @@ pub const fn may(role: Role, permission: Permission) -> bool {
         ),
         Role::Streamer => matches!(
             permission,
-            P::SeeWeeks | P::SeeMoments | P::SeeClips | P::RequestClip | P::RequestReel | P::DownloadMedia | P::SeeJobs
+            P::SeeWeeks
+                | P::SeeMoments
+                | P::SeeClips
+                | P::RequestClip
+                | P::RequestReel
+                | P::DownloadMedia
+                | P::SeeJobs
         ),
         Role::Artist => matches!(permission, P::SeeWeeks | P::SeeClips),
         // A sponsor reads reports through share links; no page of the house is theirs.

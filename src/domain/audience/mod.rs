@@ -111,7 +111,10 @@ mod tests {
             viewer: Pseudonym([viewer; 16]),
             amount: 3,
         };
-        let minutes = minutes_of(&[fact(0, 1), fact(5, 1), fact(10, 2), fact(61_000, 1), fact(500_000, 9)], 90_000);
+        let minutes = minutes_of(
+            &[fact(0, 1), fact(5, 1), fact(10, 2), fact(61_000, 1), fact(500_000, 9)],
+            90_000,
+        );
         assert_eq!(minutes.len(), 2);
         assert_eq!((minutes[0].messages, minutes[0].chatters), (3, 2));
         assert_eq!((minutes[1].messages, minutes[1].chatters), (1, 1));

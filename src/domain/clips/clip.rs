@@ -111,15 +111,42 @@ pub enum ClipEvent {
         by: Option<PersonId>,
     },
     /// `reel_follows`: its reel was asked for before.
-    Cut { clip: ClipId, cut: ClipFile, reel_follows: bool },
+    Cut {
+        clip: ClipId,
+        cut: ClipFile,
+        reel_follows: bool,
+    },
     /// The cut was tried to its last attempt; `reason` is for people.
-    CutFailed { clip: ClipId, reason: String },
-    Approved { clip: ClipId, by: PersonId },
-    Rejected { clip: ClipId, by: PersonId },
-    Renamed { clip: ClipId, title: ClipTitle, by: PersonId },
-    ReelRequested { clip: ClipId, layout: Layout, by: Option<PersonId> },
-    ReelRendered { clip: ClipId, reel: Reel },
-    ReelFailed { clip: ClipId, reason: String },
+    CutFailed {
+        clip: ClipId,
+        reason: String,
+    },
+    Approved {
+        clip: ClipId,
+        by: PersonId,
+    },
+    Rejected {
+        clip: ClipId,
+        by: PersonId,
+    },
+    Renamed {
+        clip: ClipId,
+        title: ClipTitle,
+        by: PersonId,
+    },
+    ReelRequested {
+        clip: ClipId,
+        layout: Layout,
+        by: Option<PersonId>,
+    },
+    ReelRendered {
+        clip: ClipId,
+        reel: Reel,
+    },
+    ReelFailed {
+        clip: ClipId,
+        reason: String,
+    },
 }
 
 impl ClipEvent {
@@ -170,7 +197,9 @@ impl ClipState {
     pub const fn file(&self) -> Option<&ClipFile> {
         match self {
             Self::Requested | Self::Failed { .. } => None,
-            Self::Cut { cut } | Self::Approved { cut, .. } | Self::Rejected { cut, .. } => Some(cut),
+            Self::Cut { cut } | Self::Approved { cut, .. } | Self::Rejected { cut, .. } => {
+                Some(cut)
+            }
         }
     }
 }
@@ -181,9 +210,15 @@ impl ClipState {
 pub enum ReelState {
     None,
     /// Asked for; rendered once the clip is cut.
-    Requested { layout: Layout },
-    Failed { reason: String },
-    Rendered { reel: Reel },
+    Requested {
+        layout: Layout,
+    },
+    Failed {
+        reason: String,
+    },
+    Rendered {
+        reel: Reel,
+    },
 }
 
 /// A clip: what its events add up to.
@@ -221,7 +256,11 @@ impl Clip {
             span: *span,
             title: title.clone(),
             state: ClipState::Requested,
-            reel: if *reel { ReelState::Requested { layout: Layout::BlurredBackground } } else { ReelState::None },
+            reel: if *reel {
+                ReelState::Requested { layout: Layout::BlurredBackground }
+            } else {
+                ReelState::None
+            },
         })
     }
 
@@ -244,7 +283,9 @@ impl Clip {
                 }
             }
             ClipEvent::Renamed { title, .. } => self.title = title.clone(),
-            ClipEvent::ReelRequested { layout, .. } => self.reel = ReelState::Requested { layout: *layout },
+            ClipEvent::ReelRequested { layout, .. } => {
+                self.reel = ReelState::Requested { layout: *layout }
+            }
             ClipEvent::ReelRendered { reel, .. } => {
                 self.reel = ReelState::Rendered { reel: reel.clone() };
             }
@@ -282,7 +323,11 @@ impl Clip {
     }
 
     /// Asks for a reel, again if there was one (a new title is burnt in).
-    pub fn request_reel(&self, layout: Layout, by: Option<PersonId>) -> Result<ClipEvent, ClipError> {
+    pub fn request_reel(
+        &self,
+        layout: Layout,
+        by: Option<PersonId>,
+    ) -> Result<ClipEvent, ClipError> {
         if self.state.file().is_none() {
             return Err(ClipError::NotCut(self.id));
         }
@@ -300,7 +345,11 @@ mod tests {
     use uuid::Uuid;
 
     fn object(name: &str) -> MediaObject {
-        MediaObject { key: MediaKey::try_new(name).expect("a key"), bytes: 1, sha256: "0".repeat(64) }
+        MediaObject {
+            key: MediaKey::try_new(name).expect("a key"),
+            bytes: 1,
+            sha256: "0".repeat(64),
+        }
     }
 
     fn requested(reel: bool) -> Clip {
@@ -319,7 +368,8 @@ mod tests {
 
     fn cut() -> Clip {
         let mut clip = requested(false);
-        let file = ClipFile { file: object("c.mp4"), poster: object("c.jpg"), reencoded_because: None };
+        let file =
+            ClipFile { file: object("c.mp4"), poster: object("c.jpg"), reencoded_because: None };
         clip.apply(&ClipEvent::Cut { clip: clip.id, cut: file, reel_follows: false });
         clip
     }
@@ -330,7 +380,10 @@ mod tests {
         let clip = requested(true);
         assert_eq!(clip.approve(by), Err(ClipError::NotCut(clip.id)));
         assert_eq!(clip.reject(by), Err(ClipError::NotCut(clip.id)));
-        assert_eq!(clip.request_reel(Layout::BlurredBackground, None), Err(ClipError::NotCut(clip.id)));
+        assert_eq!(
+            clip.request_reel(Layout::BlurredBackground, None),
+            Err(ClipError::NotCut(clip.id))
+        );
     }
 
     #[test]

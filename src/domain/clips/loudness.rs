@@ -42,7 +42,8 @@ struct Biquad {
 /// recommendation's 48 kHz coefficients come from (as libebur128 derives them).
 fn k_weighting(sample_rate_hz: f64) -> [Biquad; 2] {
     let shelf = {
-        let (f0, gain_db, q) = (1_681.974_450_955_533, 3.999_843_853_973_347, 0.707_175_236_955_419_6);
+        let (f0, gain_db, q) =
+            (1_681.974_450_955_533, 3.999_843_853_973_347, 0.707_175_236_955_419_6);
         let k = (std::f64::consts::PI * f0 / sample_rate_hz).tan();
         let high = 10_f64.powf(gain_db / 20.0);
         let band = high.powf(0.499_666_774_154_541_6);
@@ -172,7 +173,8 @@ impl LoudnessMeter {
         let lufs = (0..self.blocks.len())
             .map(|end| {
                 let window = &self.blocks[(end + 1).saturating_sub(MOMENTARY_BLOCKS)..=end];
-                lufs_of(window.iter().sum::<f64>() / MOMENTARY_BLOCKS as f64).max(f64::from(SILENCE_LUFS)) as f32
+                lufs_of(window.iter().sum::<f64>() / MOMENTARY_BLOCKS as f64)
+                    .max(f64::from(SILENCE_LUFS)) as f32
             })
             .collect();
         LoudnessSeries { lufs }

@@ -8,7 +8,9 @@ pub mod picture;
 pub mod reel_plan;
 pub mod safe_zone;
 
-pub use clip::{Clip, ClipError, ClipEvent, ClipFile, ClipState, ClipTitle, Reel, ReelState, Span, SpanError};
+pub use clip::{
+    Clip, ClipError, ClipEvent, ClipFile, ClipState, ClipTitle, Reel, ReelState, Span, SpanError,
+};
 
 /// How many of an import's best moments become clips to approve.
 pub const CLIPS_PROPOSED: u32 = 5;

@@ -96,7 +96,9 @@ pub enum PlanError {
     Length { seconds: f64 },
     #[error("Le début du reel doit être un instant de la vidéo.")]
     Start,
-    #[error("Le cadre « {name} » sort de l'image : ses côtés se donnent en parts de l'image, de 0 à 1.")]
+    #[error(
+        "Le cadre « {name} » sort de l'image : ses côtés se donnent en parts de l'image, de 0 à 1."
+    )]
     Region { name: &'static str },
     #[error("Le titre dépasse {TITLE_CHARS_MAX} caractères : raccourcissez-le.")]
     TitleTooLong,

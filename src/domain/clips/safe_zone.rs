@@ -26,9 +26,21 @@ pub struct CoveredMargins {
 
 /// The table, as of [`SAFE_ZONES_AS_OF`].
 pub const COVERED_MARGINS: [CoveredMargins; 3] = [
-    CoveredMargins { platform: Platform::InstagramReels, top: 270, bottom: 670, left: 65, right: 65 },
+    CoveredMargins {
+        platform: Platform::InstagramReels,
+        top: 270,
+        bottom: 670,
+        left: 65,
+        right: 65,
+    },
     CoveredMargins { platform: Platform::TikTok, top: 150, bottom: 440, left: 60, right: 150 },
-    CoveredMargins { platform: Platform::YouTubeShorts, top: 250, bottom: 450, left: 60, right: 140 },
+    CoveredMargins {
+        platform: Platform::YouTubeShorts,
+        top: 250,
+        bottom: 450,
+        left: 60,
+        right: 140,
+    },
 ];
 
 /// A rectangle in pixels of a 1080×1920 picture; `right` and `bottom` are just outside.

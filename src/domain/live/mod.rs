@@ -58,7 +58,9 @@ impl LiveEvent {
 /// Why a chat cannot belong to a video.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChatMismatch {
-    #[error("the chat holds no message: export it again, or check that it is the chat of this stream")]
+    #[error(
+        "the chat holds no message: export it again, or check that it is the chat of this stream"
+    )]
     Empty,
     #[error(
         "this chat belongs to another stream: only {inside} of {messages} messages fall inside the video's {video_s} s \
@@ -73,10 +75,18 @@ pub fn check_chat_fits(offsets_ms: &[i64], video_ms: i64) -> Result<(), ChatMism
         return Err(ChatMismatch::Empty);
     }
     let messages = offsets_ms.len() as u64;
-    let inside = offsets_ms.iter().filter(|&&at| at <= video_ms + CHAT_AFTER_END_MS_MAX.min(video_ms)).count() as u64;
+    let inside = offsets_ms
+        .iter()
+        .filter(|&&at| at <= video_ms + CHAT_AFTER_END_MS_MAX.min(video_ms))
+        .count() as u64;
     if (inside as f64) < CHAT_INSIDE_MIN * messages as f64 {
         let last_s = offsets_ms.iter().max().copied().unwrap_or(0) / 1000;
-        return Err(ChatMismatch::OtherStream { inside, messages, video_s: video_ms / 1000, last_s });
+        return Err(ChatMismatch::OtherStream {
+            inside,
+            messages,
+            video_s: video_ms / 1000,
+            last_s,
+        });
     }
     Ok(())
 }
@@ -88,7 +98,10 @@ mod tests {
     #[test]
     fn a_chat_far_beyond_the_video_is_of_another_stream() {
         let offsets: Vec<i64> = (0..100).map(|i| i * 60_000).collect();
-        assert!(matches!(check_chat_fits(&offsets, 600_000), Err(ChatMismatch::OtherStream { .. })));
+        assert!(matches!(
+            check_chat_fits(&offsets, 600_000),
+            Err(ChatMismatch::OtherStream { .. })
+        ));
         assert_eq!(check_chat_fits(&offsets, 99 * 60_000), Ok(()));
         assert_eq!(check_chat_fits(&[], 1_000), Err(ChatMismatch::Empty));
     }

@@ -155,7 +155,9 @@ impl DelayEstimator {
             }
         }
         let controls: Vec<f64> = (0..LAGS)
-            .filter(|lag| lag + CONTROL_GAP_S < EARLY_S || *lag > EARLY_S + DELAY_S_MAX + CONTROL_GAP_S)
+            .filter(|lag| {
+                lag + CONTROL_GAP_S < EARLY_S || *lag > EARLY_S + DELAY_S_MAX + CONTROL_GAP_S
+            })
             .filter(|lag| lag.abs_diff(best) > 2 * CONTROL_GAP_S)
             .map(at)
             .collect();

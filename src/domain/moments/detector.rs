@@ -259,17 +259,9 @@ impl Detector {
     fn end_second(&mut self, now: u64) {
         let excess_lu = self.loudness.end_second();
         let (rate, reactions) = self.windows.this_second();
-        self.estimator.hear(
-            excess_lu.unwrap_or(0.0),
-            f64::from(rate + 2 * reactions).ln_1p(),
-        );
+        self.estimator.hear(excess_lu.unwrap_or(0.0), f64::from(rate + 2 * reactions).ln_1p());
         self.follow_estimate();
-        self.rows.push_back(Row {
-            rate,
-            usual_rate: self.usual_rate,
-            excess_lu,
-            ..Row::default()
-        });
+        self.rows.push_back(Row { rate, usual_rate: self.usual_rate, excess_lu, ..Row::default() });
         self.usual_rate += (f64::from(rate) - self.usual_rate) / USUAL_RATE_S;
         if self.rows.len() > HISTORY_S {
             self.rows.pop_front();
@@ -279,15 +271,19 @@ impl Detector {
         let tau = self.params.usual_s.max(1);
         let windows = &self.windows;
         let counts = windows.short();
-        if let Some(row) = row_at(&mut self.rows, self.oldest, (now + 1).checked_sub(SHORT_WINDOW_S)) {
+        if let Some(row) =
+            row_at(&mut self.rows, self.oldest, (now + 1).checked_sub(SHORT_WINDOW_S))
+        {
             row.counts = counts;
             row.repetition = windows.repetition();
-            row.over_short_chatters = self.usual.short_chatters.excess(windows.short_chatters(), tau);
+            row.over_short_chatters =
+                self.usual.short_chatters.excess(windows.short_chatters(), tau);
             row.over_reactions = self.usual.reactions.excess(counts.hype(), tau);
             row.over_brief = self.usual.brief.excess(counts.brief, tau);
             row.over_shouts = self.usual.shouts.excess(counts.shouts, tau);
         }
-        if let Some(row) = row_at(&mut self.rows, self.oldest, (now + 1).checked_sub(LONG_WINDOW_S)) {
+        if let Some(row) = row_at(&mut self.rows, self.oldest, (now + 1).checked_sub(LONG_WINDOW_S))
+        {
             row.chatters = windows.long_chatters();
             row.over_long_chatters = self.usual.long_chatters.excess(row.chatters, tau);
         }
@@ -497,8 +493,7 @@ impl Detector {
         let rates: Vec<f64> = self.rows.iter().map(|row| f64::from(row.rate)).collect();
         let at = (second - self.oldest) as usize;
         let usual = self.rows[at].usual_rate;
-        let burst =
-            onset::burst(&rates, at.saturating_sub(5), at + LONG_WINDOW_S as usize, usual);
+        let burst = onset::burst(&rates, at.saturating_sub(5), at + LONG_WINDOW_S as usize, usual);
         burst.map_or(second as f64, |(first, _)| (self.oldest + first as u64) as f64)
     }
 }

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_week_name_is_one_short_line() {
-        assert_eq!(WeekName::try_new("  Villa Novembre 2026 ").map(String::from), Ok("Villa Novembre 2026".into()));
+        assert_eq!(
+            WeekName::try_new("  Villa Novembre 2026 ").map(String::from),
+            Ok("Villa Novembre 2026".into())
+        );
         assert_eq!(WeekName::try_new(" "), Err(WeekNameError::Empty));
         assert_eq!(WeekName::try_new(&"é".repeat(81)), Err(WeekNameError::TooLong { chars: 81 }));
         assert_eq!(WeekName::try_new("a\nb"), Err(WeekNameError::Control));

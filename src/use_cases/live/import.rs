@@ -88,14 +88,17 @@ impl Lives {
     }
 
     async fn inspect(&self, order: &ImportOrder, work: &Work) -> Result<Inspection, WorkError> {
-        let source = self.store.local_path(&order.video.key).await?.ok_or_else(|| gone("la vidéo"))?;
+        let source =
+            self.store.local_path(&order.video.key).await?.ok_or_else(|| gone("la vidéo"))?;
         let watch = work.step(0.05, 0.85, "Lecture de la vidéo");
         Ok(self.engine.inspect(InspectOrder { source }, &watch).await?)
     }
 }
 
 fn gone(what: &str) -> WorkError {
-    WorkError::Refused(format!("Il manque {what} dans la médiathèque : importez de nouveau les deux fichiers."))
+    WorkError::Refused(format!(
+        "Il manque {what} dans la médiathèque : importez de nouveau les deux fichiers."
+    ))
 }
 
 fn recording(
@@ -123,8 +126,11 @@ fn messages_of(lines: &[ChatLine], started_at: DateTime<Utc>) -> Vec<ChatMessage
     let mut messages = Vec::with_capacity(lines.len());
     for line in lines {
         let name = line.display_name.as_ref().or(line.login.as_ref()).cloned().unwrap_or_default();
-        let viewer_id =
-            line.user_id.clone().or_else(|| line.login.as_ref().map(|login| login.to_lowercase())).unwrap_or_else(|| name.to_lowercase());
+        let viewer_id = line
+            .user_id
+            .clone()
+            .or_else(|| line.login.as_ref().map(|login| login.to_lowercase()))
+            .unwrap_or_else(|| name.to_lowercase());
         let message_id = line.message_id.clone().unwrap_or_else(|| {
             let text = format!("{}\u{1f}{viewer_id}\u{1f}{}", line.offset_ms, line.text);
             hex(&Sha256::digest(text.as_bytes())[..16])

@@ -46,16 +46,28 @@ impl Lives {
     }
 
     /// A live's minutes: messages, chatters, coverage.
-    pub async fn minutes(&self, live: LiveId) -> Result<Vec<crate::domain::audience::AudienceMinute>, PortError> {
+    pub async fn minutes(
+        &self,
+        live: LiveId,
+    ) -> Result<Vec<crate::domain::audience::AudienceMinute>, PortError> {
         self.ledger.minutes_of(live).await
     }
 }
 
 /// Reads what the import learnt of a video.
-pub(crate) async fn read_inspection(store: &dyn MediaStore, key: &MediaKey) -> Result<Inspection, WorkError> {
-    let missing = || WorkError::Refused("L'inspection de la vidéo manque : importez de nouveau ce direct.".into());
+pub(crate) async fn read_inspection(
+    store: &dyn MediaStore,
+    key: &MediaKey,
+) -> Result<Inspection, WorkError> {
+    let missing = || {
+        WorkError::Refused(
+            "L'inspection de la vidéo manque : importez de nouveau ce direct.".into(),
+        )
+    };
     let file = store.local_path(key).await?.ok_or_else(missing)?;
-    let document =
-        tokio::fs::read(&file).await.map_err(|e| WorkError::Passing(format!("cannot read the inspection: {e}")))?;
-    serde_json::from_slice(&document).map_err(|e| WorkError::Refused(format!("L'inspection est illisible : {e}.")))
+    let document = tokio::fs::read(&file)
+        .await
+        .map_err(|e| WorkError::Passing(format!("cannot read the inspection: {e}")))?;
+    serde_json::from_slice(&document)
+        .map_err(|e| WorkError::Refused(format!("L'inspection est illisible : {e}.")))
 }
