@@ -19,9 +19,11 @@
 //! ```
 
 pub mod adapters;
+pub mod bench;
 pub mod boot;
 pub mod domain;
 pub mod ports;
 pub mod read_models;
+pub mod rehearsal;
 pub mod use_cases;
 pub mod workers;

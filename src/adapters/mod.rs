@@ -1,5 +1,6 @@
 //! Systems that answer: all third-party IO, one folder a system.
 
+pub mod chat_files;
 pub mod clock;
 pub mod ffmpeg;
 pub mod local_store;

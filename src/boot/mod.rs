@@ -1,1 +1,15 @@
+//! The one place that knows everybody: reads the settings, opens the systems outside, wires the house, runs a role.
 
+mod bench;
+mod cli;
+mod config;
+mod doctor;
+mod import;
+mod keep;
+mod logs;
+mod pretend;
+mod rehearse;
+mod serve;
+mod wire;
+
+pub use cli::run;

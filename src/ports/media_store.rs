@@ -48,6 +48,11 @@ pub trait MediaStore: Send + Sync {
     /// Opens a door for `bytes` bytes (0 when unknown). Refused when the disk has no room for them.
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError>;
 
+    /// Opens a door that an interrupted caller with the same `token` (hex digits) may have opened before: says how many
+    /// bytes are in already, to go on after them. Dropped without `finish`, what came in is kept for a week.
+    async fn resume(&self, token: &str, bytes: u64)
+    -> Result<(Box<dyn Incoming>, u64), StoreError>;
+
     /// Takes over a finished local file of ours (a clip just cut), by rename where possible.
     async fn adopt(
         &self,

@@ -112,6 +112,12 @@ pub struct Reactions {
 }
 
 impl Reactions {
+    /// Whether everything written so far was reacted to.
+    pub async fn caught_up(&self) -> Result<bool, PortError> {
+        let at = self.ledger.cursor(FOLLOWER).await?;
+        Ok(self.ledger.events_after(at).await?.is_empty())
+    }
+
     /// Reacts to the next batch of events; says how many it read. Two at once do no harm: the cursor moves once.
     pub async fn step(&self) -> Result<usize, PortError> {
         let from = self.ledger.cursor(FOLLOWER).await?;

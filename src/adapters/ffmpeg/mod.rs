@@ -1,1 +1,51 @@
-//! FFmpeg.
+//! FFmpeg through `ffmpeg-next`: the engine that starts a child per job, and what that child does.
+//!
+//! `engine` runs in the server and touches no media. Everything else runs in role `render`, where a hostile
+//! file can only cost one job. `encode_stream` alone may also run in the caller's process: it reads no file.
+
+mod check;
+mod cut;
+mod encode;
+mod engine;
+mod ffi;
+mod graph;
+mod h264;
+mod inspect;
+mod job;
+mod mastering;
+mod open;
+mod poster;
+mod reel;
+mod role;
+mod scenes;
+mod sound;
+mod span;
+mod stream;
+mod transcode;
+
+pub use crate::adapters::ffmpeg::engine::{EngineSettings, FfmpegEngine};
+pub use crate::adapters::ffmpeg::role::{RENDER_ROLE, render_role};
+pub use crate::adapters::ffmpeg::stream::encode_stream;
+
+/// The version of libavcodec, and the encoders, decoders and filters that reels need and it lacks.
+pub fn capabilities() -> (String, Vec<String>) {
+    const ENCODERS: [&str; 3] = ["libx264", "aac", "mjpeg"];
+    const FILTERS: [&str; 10] = [
+        "scale",
+        "crop",
+        "overlay",
+        "boxblur",
+        "subtitles",
+        "fps",
+        "setsar",
+        "aresample",
+        "volume",
+        "alimiter",
+    ];
+    let version = ffmpeg_next::codec::version();
+    let encoders =
+        ENCODERS.into_iter().filter(|name| ffmpeg_next::encoder::find_by_name(name).is_none());
+    let filters = FILTERS.into_iter().filter(|name| ffmpeg_next::filter::find(name).is_none());
+    let missing = encoders.chain(filters).map(str::to_owned).collect();
+    (format!("{}.{}", version >> 16, version >> 8 & 0xff), missing)
+}

@@ -14,6 +14,12 @@ use crate::ports::media_store::{FREE_BYTES_KEPT, Incoming, MediaStore, StoreErro
 
 /// Folder of files on their way in, and of work in progress.
 const WORK_FOLDER: &str = ".work";
+/// First part of the names in there: a file on its way in, work in progress, a copy that can be gone on with.
+const INCOMING: &str = "incoming";
+const WORK: &str = "work";
+const RESUME: &str = "resume";
+/// How long an interrupted copy is kept.
+const RESUME_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 /// Bytes read at a time when a finished file is hashed.
 const HASH_CHUNK: usize = 1024 * 1024;
 
@@ -31,11 +37,24 @@ impl LocalStore {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Removes what an earlier process left unfinished. Only for the one server of this folder, at its start.
+    /// Removes what processes that are gone left unfinished, and interrupted copies nobody went on with for a week.
     pub fn clear_leftovers(&self) -> Result<(), StoreError> {
         let work = self.root.join(WORK_FOLDER);
-        std::fs::remove_dir_all(&work).map_err(|e| fault("empty the workspace", &work, e))?;
-        std::fs::create_dir_all(&work).map_err(|e| fault("make the workspace", &work, e))
+        let entries =
+            std::fs::read_dir(&work).map_err(|e| fault("read the workspace", &work, e))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if !is_leftover(&path) {
+                continue;
+            }
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            removed.map_err(|e| fault("remove a leftover", &path, e))?;
+        }
+        Ok(())
     }
 
     fn path_of(&self, key: &MediaKey) -> PathBuf {
@@ -76,6 +95,19 @@ impl LocalStore {
     }
 }
 
+/// A leftover carries the id of a process that is gone, or is an interrupted copy older than a week.
+fn is_leftover(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut parts = name.splitn(3, '-');
+    match (parts.next(), parts.next()) {
+        (Some(RESUME), _) => std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > RESUME_KEPT)),
+        (Some(INCOMING | WORK), Some(pid)) => !Path::new("/proc").join(pid).exists(),
+        _ => false,
+    }
+}
+
 fn fault(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
     if error.kind() == std::io::ErrorKind::StorageFull {
         return StoreError::DiskFull { needed: FREE_BYTES_KEPT, free: 0 };
@@ -90,6 +122,8 @@ struct LocalIncoming {
     hash: Sha256,
     bytes: u64,
     checked: u64,
+    /// An interrupted copy stays, to be gone on with.
+    kept: bool,
 }
 
 /// Bytes written between two looks at the free space, when the size was not known.
@@ -127,8 +161,10 @@ impl Incoming for LocalIncoming {
 
 impl Drop for LocalIncoming {
     fn drop(&mut self) {
-        // After `finish` the temporary name is gone already.
-        let _ = std::fs::remove_file(&self.temporary);
+        if !self.kept {
+            // After `finish` the temporary name is gone already.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -136,7 +172,7 @@ impl Drop for LocalIncoming {
 impl MediaStore for LocalStore {
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError> {
         self.make_room(bytes)?;
-        let temporary = self.root.join(WORK_FOLDER).join(format!("incoming-{}", Uuid::new_v4()));
+        let temporary = self.root.join(WORK_FOLDER).join(unfinished(INCOMING));
         let file = tokio::fs::File::create_new(&temporary)
             .await
             .map_err(|e| fault("open", &temporary, e))?;
@@ -147,7 +183,35 @@ impl MediaStore for LocalStore {
             hash: Sha256::new(),
             bytes: 0,
             checked: 0,
+            kept: false,
         }))
+    }
+
+    async fn resume(
+        &self,
+        token: &str,
+        bytes: u64,
+    ) -> Result<(Box<dyn Incoming>, u64), StoreError> {
+        let temporary = self.root.join(WORK_FOLDER).join(format!("{RESUME}-{token}"));
+        let opened = temporary.clone();
+        let standing = tokio::task::spawn_blocking(move || open_standing(&opened))
+            .await
+            .map_err(|e| StoreError::Port(PortError::passing("go on with a copy", e)))??;
+        // Somebody else copies the same file at this moment: a door of our own.
+        let Some((file, hash, already)) = standing else {
+            return Ok((self.incoming(bytes).await?, 0));
+        };
+        self.make_room(bytes.saturating_sub(already))?;
+        let incoming = LocalIncoming {
+            store: self.clone(),
+            temporary,
+            file: Some(tokio::fs::File::from_std(file)),
+            hash,
+            bytes: already,
+            checked: already,
+            kept: true,
+        };
+        Ok((Box::new(incoming), already))
     }
 
     async fn adopt(
@@ -183,7 +247,7 @@ impl MediaStore for LocalStore {
     }
 
     async fn workspace(&self) -> Result<PathBuf, StoreError> {
-        let folder = self.root.join(WORK_FOLDER).join(format!("work-{}", Uuid::new_v4()));
+        let folder = self.root.join(WORK_FOLDER).join(unfinished(WORK));
         tokio::fs::create_dir_all(&folder)
             .await
             .map_err(|e| fault("make a workspace", &folder, e))?;
@@ -195,18 +259,45 @@ impl MediaStore for LocalStore {
     }
 }
 
+/// A name in the workspace that tells whose it is.
+fn unfinished(what: &str) -> String {
+    format!("{what}-{}-{}", std::process::id(), Uuid::new_v4())
+}
+
+/// Opens an interrupted copy for more, with the hash of what is there; `None` while another holds it.
+fn open_standing(path: &Path) -> Result<Option<(std::fs::File, Sha256, u64)>, StoreError> {
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|e| fault("open", path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => return Err(fault("lock", path, error)),
+    }
+    let (hash, bytes) = hash_to_end(&mut file, path)?;
+    Ok(Some((file, hash, bytes)))
+}
+
 /// SHA-256 and size of a file that is flushed to disk first.
 fn hash_file(file: &Path) -> Result<(String, u64), StoreError> {
     let mut source = std::fs::File::open(file).map_err(|e| fault("open", file, e))?;
     source.sync_all().map_err(|e| fault("flush", file, e))?;
+    let (hash, bytes) = hash_to_end(&mut source, file)?;
+    Ok((hex(&hash.finalize()), bytes))
+}
+
+fn hash_to_end(source: &mut std::fs::File, path: &Path) -> Result<(Sha256, u64), StoreError> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; HASH_CHUNK];
     let mut bytes = 0;
     loop {
-        let read =
-            std::io::Read::read(&mut source, &mut chunk).map_err(|e| fault("read", file, e))?;
+        let read = std::io::Read::read(source, &mut chunk).map_err(|e| fault("read", path, e))?;
         if read == 0 {
-            return Ok((hex(&hash.finalize()), bytes));
+            return Ok((hash, bytes));
         }
         hash.update(&chunk[..read]);
         bytes += read as u64;

@@ -1,5 +1,7 @@
 //! PostgreSQL: the logs, the queue, the cards and the people, in one database.
 
+pub mod backup;
+pub mod cluster;
 mod jobs;
 mod ledger;
 
@@ -11,6 +13,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use crate::domain::media::{MediaKey, MediaObject};
 use crate::ports::PortError;
 
 pub use jobs::PostgresJobQueue;
@@ -89,4 +92,19 @@ fn while_doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> PortError {
             PortError::lasting(doing, error)
         }
     }
+}
+
+/// Every media file that something refers to.
+pub async fn media_list(pool: &PgPool) -> Result<Vec<MediaObject>, PortError> {
+    let rows = sqlx::query!("select key, bytes, sha256 from media_objects order by key")
+        .fetch_all(pool)
+        .await
+        .map_err(while_doing("list the media"))?;
+    rows.into_iter()
+        .map(|row| {
+            let key = MediaKey::try_new(row.key)
+                .map_err(|e| PortError::lasting("read media_objects", e))?;
+            Ok(MediaObject { key, bytes: row.bytes as u64, sha256: row.sha256 })
+        })
+        .collect()
 }

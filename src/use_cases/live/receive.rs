@@ -1,9 +1,11 @@
 //! Receiving the files of a past stream: into the store first, then an order to import them. The same door for the
 //! command line and for an upload.
 
+use std::io::SeekFrom;
 use std::path::Path;
 
-use tokio::io::AsyncReadExt;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::{JobId, LiveId};
@@ -15,6 +17,7 @@ use crate::ports::media_store::{MediaStore, StoreError};
 use crate::ports::shelves::{cards_of, find_card};
 use crate::read_models::{LiveCard, WeekCard};
 use crate::use_cases::live::Lives;
+use crate::use_cases::live::import::hex;
 
 /// Bytes read at a time when a file is copied into the store.
 const COPY_CHUNK: usize = 1024 * 1024;
@@ -67,7 +70,8 @@ impl Lives {
     }
 }
 
-/// Copies a local file into the store, telling how many bytes came each time. Interrupted, it leaves nothing half stored.
+/// Copies a local file into the store, telling how many bytes came each time. Interrupted, it goes on where it was the
+/// next time the same unchanged file is copied.
 pub async fn copy_into_store(
     store: &dyn MediaStore,
     file: &Path,
@@ -78,10 +82,13 @@ pub async fn copy_into_store(
 ) -> Result<MediaObject, StoreError> {
     let fault = |source| StoreError::Source { path: file.to_owned(), source };
     let mut source = tokio::fs::File::open(file).await.map_err(fault)?;
-    let expected = source.metadata().await.map_err(fault)?.len();
-    let mut incoming = store.incoming(expected).await?;
+    let standing = source.metadata().await.map_err(fault)?;
+    let expected = standing.len();
+    let (mut incoming, already) = store.resume(&identity(file, &standing), expected).await?;
+    source.seek(SeekFrom::Start(already)).await.map_err(fault)?;
+    on_bytes(already);
     let mut chunk = vec![0; COPY_CHUNK];
-    let mut read = 0;
+    let mut read = already;
     loop {
         let bytes = tokio::select! {
             () = cancel.cancelled() => return Err(StoreError::Cancelled),
@@ -98,4 +105,18 @@ pub async fn copy_into_store(
         return Err(StoreError::SourceChanged { expected, read });
     }
     incoming.finish(folder, extension).await
+}
+
+/// What makes a local file the same file: its path, size and last change.
+fn identity(file: &Path, standing: &std::fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let text = format!(
+        "{}|{}|{}.{:09}",
+        path.display(),
+        standing.len(),
+        standing.mtime(),
+        standing.mtime_nsec()
+    );
+    hex(&Sha256::digest(text.as_bytes())[..16])
 }

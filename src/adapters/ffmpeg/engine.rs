@@ -1,0 +1,483 @@
+//! The supervisor: one child in role `render` per job, watched, limited, and ended when it must.
+
+use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::adapters::ffmpeg::encode::temporary_of;
+use crate::adapters::ffmpeg::job::{Envelope, Job, Line, MEMORY_BYTES_MAX, Misbehaviour, Outcome};
+use crate::adapters::ffmpeg::role::RENDER_ROLE;
+use crate::domain::clips::footage::Inspection;
+use crate::ports::media_engine::{
+    CheckOrder, CutOrder, CutReport, InspectOrder, JobWatch, MediaEngine, MediaError,
+    MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
+};
+
+/// How often a child's state is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between a polite and a final signal.
+const GRACE: Duration = Duration::from_secs(2);
+/// CPU time a child may use without a word of progress.
+const SILENT_CPU_MAX: Duration = Duration::from_secs(60);
+/// Running time (stopped time not counted) a child may pass without a word of progress, waiting included.
+const SILENT_RUNNING_MAX: Duration = Duration::from_secs(120);
+/// Last lines of stderr kept to explain a death.
+const LAST_LINES: usize = 8;
+/// Longest line kept of a child's stderr, in characters.
+const LINE_CHARS_MAX: usize = 400;
+/// Longest line accepted on a child's stdout: an inspection of a day is about 12 MB.
+const RESULT_BYTES_MAX: u64 = 128 << 20;
+
+/// How renderers are started and how long one may stay silent.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The program whose argument `render` makes a renderer: this very binary.
+    pub program: PathBuf,
+    /// CPU time without progress after which a renderer counts as stuck.
+    pub silent_cpu_max: Duration,
+    /// Running time without progress after which a renderer counts as stuck.
+    pub silent_running_max: Duration,
+}
+
+impl EngineSettings {
+    /// The usual limits for `program`.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program, silent_cpu_max: SILENT_CPU_MAX, silent_running_max: SILENT_RUNNING_MAX }
+    }
+}
+
+/// Media work done by children of this process.
+pub struct FfmpegEngine {
+    settings: EngineSettings,
+    nursery: mpsc::Sender<Birth>,
+}
+
+/// A child asked of the nursery.
+struct Birth {
+    command: Command,
+    runtime: tokio::runtime::Handle,
+    born: oneshot::Sender<std::io::Result<Child>>,
+}
+
+impl FfmpegEngine {
+    /// Starts the thread that starts the children. It lives as long as the engine: a child's death signal is tied
+    /// to the thread that forked it, so no short-lived thread may do it.
+    pub fn new(settings: EngineSettings) -> std::io::Result<Self> {
+        let (nursery, orders) = mpsc::channel::<Birth>();
+        std::thread::Builder::new().name("render-nursery".to_owned()).spawn(move || {
+            for mut birth in orders {
+                let _in_runtime = birth.runtime.enter();
+                let child = birth.command.spawn();
+                // Whoever asked may have been cancelled meanwhile: the child is then killed on drop.
+                if let Err(Ok(orphan)) = birth.born.send(child) {
+                    drop(orphan);
+                }
+            }
+        })?;
+        Ok(Self { settings, nursery })
+    }
+
+    /// Starts a renderer that goes wrong on purpose, to prove that the server survives it.
+    pub async fn drill(&self, how: Misbehaviour, watch: &JobWatch) -> Result<(), MediaError> {
+        self.run(Job::Misbehave { how }, watch).await.map(|_| ())
+    }
+
+    async fn run(&self, job: Job, watch: &JobWatch) -> Result<Outcome, MediaError> {
+        if watch.cancel.is_cancelled() {
+            return Err(MediaError::Cancelled);
+        }
+        let temporary = job.output().map(|output| temporary_of(output));
+        let result = self.supervise(job, watch).await;
+        if result.is_err()
+            && let Some(temporary) = temporary
+            && let Err(error) = tokio::fs::remove_file(&temporary).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = %temporary.display(), %error, "a failed render left a temporary file behind");
+        }
+        result
+    }
+
+    async fn supervise(&self, job: Job, watch: &JobWatch) -> Result<Outcome, MediaError> {
+        let running_max = job.running_time_max();
+        let parent_pid = rustix::process::getpid().as_raw_nonzero().get();
+        let order = serde_json::to_vec(&Envelope { parent_pid, job })
+            .map_err(|error| cannot_start(&error))?;
+        let mut child = self.start().await?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let Some(pid) = pid else { return Err(cannot_start(&"sans numéro de processus")) };
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(cannot_start(&"sans tuyaux"));
+        };
+        // Dropping this future at any point ends the child with its group.
+        let mut group = Group { pid, alive: true };
+        let feeding = tokio::spawn(async move {
+            // A child that died before reading says why in its exit status.
+            let _ = stdin.write_all(&order).await;
+            let _ = stdin.shutdown().await;
+        });
+        let words = tokio::spawn(last_lines(stderr));
+        let mut lines = Box::pin(Lines::new(stdout));
+        let mut watchdog = Watchdog::new(pid, &self.settings, running_max);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut result = None;
+        let verdict = loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    Some(Line::Progress { share }) => {
+                        watchdog.heard();
+                        (watch.on_progress)(MediaProgress { share });
+                    }
+                    Some(Line::Done { outcome }) => result = Some(Ok(outcome)),
+                    Some(Line::Failed { error }) => result = Some(Err(error)),
+                    None => break None,
+                },
+                () = watch.cancel.cancelled() => break Some(MediaError::Cancelled),
+                _ = look.tick() => if let Some(error) = watchdog.look() { break Some(error) },
+            }
+        };
+        let status = match verdict {
+            None => group.wait(&mut child, GRACE).await,
+            Some(_) => group.end(&mut child).await,
+        };
+        feeding.abort();
+        let words = words.await.unwrap_or_default();
+        if let Some(error) = verdict {
+            return Err(error);
+        }
+        match (result, status) {
+            (Some(result), _) => result,
+            (None, status) => Err(explain(status.ok(), &words)),
+        }
+    }
+
+    async fn start(&self) -> Result<Child, MediaError> {
+        let mut command = Command::new(&self.settings.program);
+        command
+            .arg(RENDER_ROLE)
+            .env_clear()
+            .env("LANG", "C.UTF-8")
+            // One arena per thread would cost 64 MB of address space each.
+            .env("MALLOC_ARENA_MAX", "2")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        // libass finds the system's fonts and their cache through these.
+        for name in ["HOME", "XDG_CACHE_HOME", "FONTCONFIG_FILE", "FONTCONFIG_PATH"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let (born, birth) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        self.nursery
+            .send(Birth { command, runtime, born })
+            .map_err(|error| cannot_start(&error))?;
+        birth.await.map_err(|error| cannot_start(&error))?.map_err(|error| cannot_start(&error))
+    }
+}
+
+fn cannot_start(why: &dyn std::fmt::Display) -> MediaError {
+    MediaError::Failed { step: "démarrage du rendu".to_owned(), detail: why.to_string() }
+}
+
+/// The child's process group, which is killed when this is dropped before the child was waited for.
+struct Group {
+    pid: Pid,
+    alive: bool,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if self.alive {
+            // The child is unreaped while `alive`, so its number cannot belong to another process.
+            let _ = rustix::process::kill_process_group(self.pid, signal);
+        }
+    }
+
+    async fn wait(&mut self, child: &mut Child, at_most: Duration) -> std::io::Result<ExitStatus> {
+        match tokio::time::timeout(at_most, child.wait()).await {
+            Ok(status) => {
+                self.alive = false;
+                status
+            }
+            Err(_) => self.end(child).await,
+        }
+    }
+
+    /// TERM, CONT (a stopped process takes TERM only then), and KILL when that was not enough.
+    async fn end(&mut self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+        let status = if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
+            status
+        } else {
+            self.signal(Signal::KILL);
+            child.wait().await
+        };
+        self.alive = false;
+        status
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Judges from outside whether a child still works.
+struct Watchdog {
+    pid: Pid,
+    silent_cpu_max: Duration,
+    silent_running_max: Duration,
+    running_max: Duration,
+    looked_at: Instant,
+    running: Duration,
+    silent_running: Duration,
+    cpu_when_heard: Duration,
+}
+
+impl Watchdog {
+    fn new(pid: Pid, settings: &EngineSettings, running_max: Duration) -> Self {
+        Self {
+            pid,
+            silent_cpu_max: settings.silent_cpu_max,
+            silent_running_max: settings.silent_running_max,
+            running_max,
+            looked_at: Instant::now(),
+            running: Duration::ZERO,
+            silent_running: Duration::ZERO,
+            cpu_when_heard: Duration::ZERO,
+        }
+    }
+
+    fn heard(&mut self) {
+        self.silent_running = Duration::ZERO;
+        if let Some(usage) = usage(self.pid) {
+            self.cpu_when_heard = usage.cpu;
+        }
+    }
+
+    fn look(&mut self) -> Option<MediaError> {
+        let elapsed = self.looked_at.elapsed();
+        self.looked_at = Instant::now();
+        let usage = usage(self.pid);
+        // A renderer stopped by the 80 % rule is not stuck: only time it may run counts.
+        if usage.as_ref().is_some_and(|usage| usage.stopped) {
+            return None;
+        }
+        self.running += elapsed;
+        self.silent_running += elapsed;
+        let stalled = |what: String| Some(MediaError::Stalled { what });
+        if self.running > self.running_max {
+            return stalled(format!("plus de {} s de travail", self.running_max.as_secs()));
+        }
+        if let Some(usage) = usage
+            && usage.cpu.saturating_sub(self.cpu_when_heard) > self.silent_cpu_max
+        {
+            return stalled(format!("{} s de calcul sans avancer", self.silent_cpu_max.as_secs()));
+        }
+        if self.silent_running > self.silent_running_max {
+            return stalled(format!("{} s sans avancer", self.silent_running_max.as_secs()));
+        }
+        None
+    }
+}
+
+/// What `/proc` says of a process.
+struct Usage {
+    cpu: Duration,
+    stopped: bool,
+}
+
+/// Unit of CPU times in `/proc`: fixed by the kernel's interface, whatever its own tick.
+const PROC_TICKS_PER_S: f64 = 100.0;
+
+/// Reads `/proc/PID/stat` (proc(5)): state is the field after the name, user and system time the 12th and 13th
+/// after that, in ticks. None where `/proc` is masked: running time alone then decides.
+fn usage(pid: Pid) -> Option<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let ticks: u64 = fields.skip(10).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let cpu = Duration::from_secs_f64(ticks as f64 / PROC_TICKS_PER_S);
+    Some(Usage { cpu, stopped: matches!(state, "T" | "t") })
+}
+
+/// A child's stdout as typed lines; what is no such line is dropped with a warning.
+struct Lines<R> {
+    reader: BufReader<tokio::io::Take<R>>,
+    line: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn new(stdout: R) -> Self {
+        Self {
+            reader: BufReader::new(tokio::io::AsyncReadExt::take(stdout, RESULT_BYTES_MAX)),
+            line: Vec::new(),
+        }
+    }
+
+    /// The next line; none at the end. Losing the future loses no bytes.
+    async fn next(&mut self) -> Option<Line> {
+        loop {
+            match self.reader.read_until(b'\n', &mut self.line).await {
+                Ok(0) | Err(_) if self.line.is_empty() => return None,
+                Err(_) => return None,
+                Ok(_) => {}
+            }
+            let parsed = serde_json::from_slice(&self.line);
+            self.line.clear();
+            match parsed {
+                Ok(line) => return Some(line),
+                Err(error) => tracing::warn!(%error, "a renderer wrote a line that is no message"),
+            }
+        }
+    }
+}
+
+/// Reads stderr to its end and keeps the last lines.
+async fn last_lines(stderr: impl AsyncRead + Unpin) -> Vec<String> {
+    let mut kept = VecDeque::with_capacity(LAST_LINES);
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, 64 << 10);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return kept.into(),
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                let text: String = text.trim_end().chars().take(LINE_CHARS_MAX).collect();
+                if !text.is_empty() {
+                    if kept.len() == LAST_LINES {
+                        kept.pop_front();
+                    }
+                    kept.push_back(text);
+                }
+            }
+        }
+    }
+}
+
+/// Says in words how a child without a result ended.
+fn explain(status: Option<ExitStatus>, words: &[String]) -> MediaError {
+    let last_words = words.last().cloned().unwrap_or_default();
+    let starved = words.iter().any(|line| {
+        line.contains("memory allocation of")
+            || line.contains("Cannot allocate memory")
+            || line.contains("out of memory")
+    });
+    if starved {
+        return MediaError::OutOfMemory { limit_mb: MEMORY_BYTES_MAX >> 20 };
+    }
+    let how = match status {
+        None => "sans laisser de trace".to_owned(),
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("signal {}", signal_name(signal)),
+            (None, Some(0)) => "sans donner de résultat".to_owned(),
+            (None, code) => format!("code {}", code.unwrap_or(-1)),
+        },
+    };
+    MediaError::Crashed { how, last_words }
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL, sans doute faute de mémoire sur la machine",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ, fichier trop gros",
+        31 => "SIGSYS",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+/// A renderer that answers another question than the one asked.
+fn wrong_answer() -> MediaError {
+    MediaError::Crashed { how: "réponse d'un autre travail".to_owned(), last_words: String::new() }
+}
+
+#[async_trait]
+impl MediaEngine for FfmpegEngine {
+    async fn inspect(
+        &self,
+        order: InspectOrder,
+        watch: &JobWatch,
+    ) -> Result<Inspection, MediaError> {
+        match self.run(Job::Inspect(order), watch).await? {
+            Outcome::Inspection(inspection) => Ok(inspection),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn scene_cuts(
+        &self,
+        order: SceneCutsOrder,
+        watch: &JobWatch,
+    ) -> Result<Vec<f64>, MediaError> {
+        match self.run(Job::SceneCuts(order), watch).await? {
+            Outcome::SceneCuts(cuts) => Ok(cuts),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn cut(&self, mut order: CutOrder, watch: &JobWatch) -> Result<CutReport, MediaError> {
+        order.key_frames = order.key_frames.around(order.start_s, order.end_s);
+        match self.run(Job::Cut(order), watch).await? {
+            Outcome::Cut(report) => Ok(report),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn render_reel(
+        &self,
+        order: ReelOrder,
+        watch: &JobWatch,
+    ) -> Result<ReelReport, MediaError> {
+        order.plan.check().map_err(|error| MediaError::BadOrder { detail: error.to_string() })?;
+        match self.run(Job::RenderReel(order), watch).await? {
+            Outcome::Reel(report) => Ok(report),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn poster(&self, order: PosterOrder, watch: &JobWatch) -> Result<(), MediaError> {
+        match self.run(Job::Poster(order), watch).await? {
+            Outcome::Poster => Ok(()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn check(
+        &self,
+        order: CheckOrder,
+        watch: &JobWatch,
+    ) -> Result<Vec<ReelFinding>, MediaError> {
+        match self.run(Job::Check(order), watch).await? {
+            Outcome::Findings(findings) => Ok(findings),
+            _ => Err(wrong_answer()),
+        }
+    }
+}

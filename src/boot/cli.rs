@@ -1,0 +1,196 @@
+//! The command line: what spark can be asked to do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+
+use crate::boot::config::{self, Config};
+
+/// SPARK: from a stream to moments, clips and reels, on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "spark", version, about, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  spark doctor                      what this machine has, and what is missing
+  spark serve                       start everything; open the link it prints
+  spark import --week \"Villa Novembre 2026\" --video vod.mp4 --chat chat.json
+                                    bring a past stream in: clips and reels follow
+
+Settings come from spark.toml, then the environment (SPARK_WEB_LISTEN, DATABASE_URL, …), then flags.";
+
+/// Settings that every role takes.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Settings file [default: ./spark.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder: private database, media, secrets [default: /var/lib/spark for root, ~/.local/share/spark else]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Run the whole product: pages, jobs, private database
+    Serve(ServeArgs),
+    /// Bring a past stream in: its video and its chat
+    Import(ImportArgs),
+    /// Bring the database up to date, and say what it holds
+    Migrate,
+    /// Fold the read models anew from the event log, and compare
+    Rebuild,
+    /// Write the database and the list of media to one file
+    Backup {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Bring a backup back
+    Restore {
+        /// The file to read
+        file: PathBuf,
+        /// Replace what is there; without it, only an empty database is restored into
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Look at this machine: what spark needs, what is there, what to do
+    Doctor,
+    /// Play a whole rehearsal: make a pretend stream, import it, show its reels
+    Rehearse(RehearseArgs),
+    /// Measure: speed, memory, precision
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// One media job from stdin to stdout; started by spark itself
+    #[command(hide = true)]
+    Render,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port of the pages [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Name of the villa week; it is opened if it does not exist
+    #[arg(long)]
+    pub week: String,
+    /// The video: anything FFmpeg reads
+    #[arg(long, value_name = "FILE")]
+    pub video: PathBuf,
+    /// The chat: TwitchDownloader JSON, Twitch's comment list (also gzipped), or a table `seconds, user, text`
+    #[arg(long, value_name = "FILE")]
+    pub chat: PathBuf,
+    /// When the stream began, such as 2026-11-07T20:00:00+01:00 [default: what the chat says]
+    #[arg(long, value_name = "RFC3339")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// A title [default: what the chat says, or the video's name]
+    #[arg(long)]
+    pub title: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RehearseArgs {
+    /// Stop after the reels are there and play, with exit code 0
+    #[arg(long)]
+    pub once: bool,
+    /// Length of the pretend stream, in minutes (3 to 30)
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(3..=30))]
+    pub minutes: u32,
+    /// Address and port of the pages
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Only write the stream's video and chat into this folder
+    #[arg(long, value_name = "DIR")]
+    pub only_write: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// How good the moments are, on a folder of chats (*.tsv.gz) with labels.json
+    Moments {
+        /// The folder
+        dir: PathBuf,
+        /// How far the chat runs behind the picture, in seconds
+        #[arg(long)]
+        delay: Option<f64>,
+        /// Where to write the picks, best first
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// How fast cuts and renders are, against FFmpeg's own program in the same run
+    Media,
+    /// How long spark takes to start and how much memory it holds when idle
+    Idle,
+}
+
+/// Reads the command line and does what it asks.
+pub fn run() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    // A renderer reads no settings and starts no runtime: it does one job and ends.
+    if let Role::Render = cli.role {
+        return Ok(crate::adapters::ffmpeg::render_role());
+    }
+    if let Role::Bench { what } = &cli.role {
+        crate::boot::bench::bench(what)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = read_settings(&cli)?;
+    crate::boot::logs::start(&config.logs);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        match cli.role {
+            Role::Serve(_) => crate::boot::serve::serve(config).await,
+            Role::Import(args) => crate::boot::import::import(&config, args).await,
+            Role::Migrate => crate::boot::keep::migrate(&config).await,
+            Role::Rebuild => crate::boot::keep::rebuild(&config).await,
+            Role::Backup { file } => crate::boot::keep::backup(&config, &file).await,
+            Role::Restore { file, replace } => {
+                crate::boot::keep::restore(&config, &file, replace).await
+            }
+            Role::Doctor => crate::boot::doctor::doctor(&config).await,
+            Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
+            Role::Bench { .. } | Role::Render => Ok(()),
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Threads for blocking work at most: hashing, parsing, passwords.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+fn read_settings(cli: &Cli) -> Result<Config> {
+    let mut flags: Vec<(&str, &str, String)> = Vec::new();
+    if let Some(folder) = &cli.settings.data {
+        flags.push(("data", "folder", folder.display().to_string()));
+    }
+    let listen = match &cli.role {
+        Role::Serve(args) => args.listen,
+        Role::Rehearse(args) => Some(args.listen),
+        _ => None,
+    };
+    if let Some(listen) = listen {
+        flags.push(("web", "listen", listen.to_string()));
+    }
+    let mut config = config::load(cli.settings.config.as_deref(), std::env::vars(), &flags)?;
+    // The private cluster and the renderers run elsewhere: paths must not hang on the present folder.
+    config.data.folder = std::path::absolute(&config.data.folder)?;
+    Ok(config)
+}

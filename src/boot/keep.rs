@@ -1,0 +1,115 @@
+//! Keeping the database: bring it up to date, rebuild what is folded from it, back it up, bring it back.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::adapters::postgres::backup::{MediaItem, Over};
+use crate::adapters::postgres::{MIGRATIONS, PostgresShelves};
+use crate::boot::config::{Config, search_path};
+use crate::boot::wire::{Database, House};
+use crate::ports::shelves::Shelves;
+
+/// Brings the database up to date.
+pub(crate) async fn migrate(config: &Config) -> Result<()> {
+    let database = Database::open(config).await?;
+    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+    let applied = MIGRATIONS.iter().count();
+    println!("The database is up to date: {applied} migrations.");
+    pool.close().await;
+    database.close().await
+}
+
+/// Folds the read models anew and compares them with those that stood.
+pub(crate) async fn rebuild(config: &Config) -> Result<()> {
+    let database = Database::open(config).await?;
+    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+    let rebuilt = PostgresShelves::new(pool.clone()).rebuild().await;
+    pool.close().await;
+    database.close().await?;
+    let mut differing = 0;
+    for (model, found) in rebuilt? {
+        println!("{:<10} {:>6} cards, {} differed", model.as_str(), found.cards, found.differing);
+        differing += found.differing;
+    }
+    if differing > 0 {
+        println!("{differing} cards were not what the event log says; they are now.");
+    }
+    Ok(())
+}
+
+/// Writes the database and the list of media to one file.
+pub(crate) async fn backup(config: &Config, file: &Path) -> Result<()> {
+    let house = House::open(config).await?;
+    let media: Vec<MediaItem> = crate::adapters::postgres::media_list(&house.pool)
+        .await?
+        .into_iter()
+        .map(|object| MediaItem {
+            key: object.key.to_string(),
+            size_bytes: object.bytes,
+            sha256: object.sha256,
+        })
+        .collect();
+    let binaries = crate::adapters::postgres::cluster::Binaries::find(&search_path())?;
+    let made = crate::adapters::postgres::backup::backup(
+        &house.database.options,
+        &binaries,
+        media,
+        house.clock.now(),
+        file,
+    )
+    .await;
+    house.close().await?;
+    let manifest = made?;
+    println!(
+        "Wrote {}: the database, and a list of {} media files.",
+        file.display(),
+        manifest.media.len()
+    );
+    println!(
+        "The media themselves lie in {}; copy that folder as well.",
+        crate::boot::wire::media_folder(config).display()
+    );
+    Ok(())
+}
+
+/// Brings a backup back, and says which media are missing.
+pub(crate) async fn restore(config: &Config, file: &Path, replace: bool) -> Result<()> {
+    let database = Database::open(config).await?;
+    let binaries = crate::adapters::postgres::cluster::Binaries::find(&search_path())?;
+    let over = if replace { Over::Anything } else { Over::Empty };
+    let restored = crate::adapters::postgres::backup::restore(
+        &database.options,
+        &binaries,
+        &MIGRATIONS,
+        over,
+        file,
+    )
+    .await;
+    let manifest = match restored {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            database.close().await?;
+            return Err(error.into());
+        }
+    };
+    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+    pool.close().await;
+    database.close().await?;
+    let folder = crate::boot::wire::media_folder(config);
+    let missing: Vec<&MediaItem> =
+        manifest.media.iter().filter(|item| !folder.join(&item.key).exists()).collect();
+    println!("Restored the database of {}.", manifest.made_at.to_rfc3339());
+    for item in &missing {
+        println!("missing: {} ({} bytes, sha256 {})", item.key, item.size_bytes, item.sha256);
+    }
+    if !missing.is_empty() {
+        bail!(
+            "{} of {} media files are missing: copy them into {}",
+            missing.len(),
+            manifest.media.len(),
+            folder.display()
+        );
+    }
+    Ok(())
+}

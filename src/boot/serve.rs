@@ -1,0 +1,123 @@
+//! The whole product in one process: pages, followers, jobs.
+
+use std::fs::File;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::boot::config::Config;
+use crate::boot::wire::House;
+
+/// Longest a stop may take before what is still in flight is left to the lease's end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Runs until Ctrl-C or a TERM signal.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    let server = Server::start(&config).await?;
+    println!("SPARK: {}", server.url);
+    if let Some(link) = &server.first_link {
+        println!(
+            "First start. This link makes the first administrator, once, within 24 hours:\n  {link}"
+        );
+    }
+    wait_for_stop().await?;
+    tracing::info!("stopping");
+    server.stop().await
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub house: House,
+    pub url: String,
+    /// The one-time link for the first administrator, while there is nobody.
+    pub first_link: Option<String>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    _lock: File,
+}
+
+impl Server {
+    /// Opens the house and starts everything in it.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        let lock = lock_folder(config)?;
+        let house = House::open(config).await?;
+        house.local_store.clear_leftovers()?;
+        let listener = TcpListener::bind(config.web.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}: take another port with --listen 127.0.0.1:PORT",
+                config.web.listen
+            )
+        })?;
+        let url = match &config.web.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", listener.local_addr()?),
+        };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
+        tasks.spawn(crate::workers::job_runner::run(
+            house.jobs.clone(),
+            worker_name(),
+            stop.clone(),
+        ));
+        let first_link = None;
+        drop(listener);
+        tracing::info!(url, "ready");
+        Ok(Self { house, url, first_link, stop, tasks, _lock: lock })
+    }
+
+    /// Stops: no new work, what is in flight is handed back, then the database is closed.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(STOP_MAX, async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
+        if ended.is_err() {
+            tracing::warn!("some work did not stop in time; its lease runs out by itself");
+            self.tasks.abort_all();
+        }
+        self.house.close().await
+    }
+}
+
+/// Who we are in the queue.
+pub(crate) fn worker_name() -> String {
+    format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
+}
+
+/// One server a data folder.
+fn lock_folder(config: &Config) -> Result<File> {
+    let folder = &config.data.folder;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the data folder `{}`", folder.display()))?;
+    let path = folder.join("serve.lock");
+    let lock = File::create(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!(
+                "another spark serves the data folder `{}`: stop it, or use another folder with --data DIR",
+                folder.display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+        }
+    }
+}
+
+/// Resolves on Ctrl-C or TERM.
+pub(crate) async fn wait_for_stop() -> Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Opens the systems outside and hands them to the use cases.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rust_embed::Embed;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::adapters::chat_files::ChatFiles;
+use crate::adapters::clock::SystemClock;
+use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
+use crate::adapters::local_store::LocalStore;
+use crate::adapters::postgres::cluster::Cluster;
+use crate::adapters::postgres::{PostgresJobQueue, PostgresLedger, PostgresShelves};
+use crate::boot::config::{Config, search_path};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
+use crate::ports::media_store::MediaStore;
+use crate::ports::shelves::Shelves;
+use crate::use_cases::clips::Clips;
+use crate::use_cases::jobs::Jobs;
+use crate::use_cases::live::Lives;
+use crate::use_cases::moments::Moments;
+use crate::use_cases::reactions::Reactions;
+use crate::use_cases::villa::Weeks;
+
+/// The database a process works on: a private cluster, or somebody else's server.
+pub(crate) struct Database {
+    pub options: PgConnectOptions,
+    cluster: Option<Cluster>,
+}
+
+impl Database {
+    /// Starts (or takes up) the private cluster, unless the settings name a server.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        if let Some(url) = &config.database.url {
+            let options = url
+                .parse()
+                .context("the database URL cannot be read; write postgres://user@host/database")?;
+            return Ok(Self { options, cluster: None });
+        }
+        std::fs::create_dir_all(&config.data.folder).with_context(|| {
+            format!("cannot make the data folder `{}`", config.data.folder.display())
+        })?;
+        let cluster = Cluster::open(&config.data.folder, &search_path()).await?;
+        Ok(Self { options: cluster.connect_options(), cluster: Some(cluster) })
+    }
+
+    /// Gives the private cluster back; its last user stops it.
+    pub(crate) async fn close(self) -> Result<()> {
+        if let Some(cluster) = self.cluster {
+            cluster.close().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The house, wired.
+pub(crate) struct House {
+    pub database: Database,
+    pub pool: PgPool,
+    pub clock: Arc<dyn Clock>,
+    pub ledger: Arc<dyn Ledger>,
+    pub shelves: Arc<dyn Shelves>,
+    pub store: Arc<dyn MediaStore>,
+    pub local_store: LocalStore,
+    pub weeks: Weeks,
+    pub lives: Lives,
+    pub jobs: Jobs,
+    pub reactions: Reactions,
+}
+
+impl House {
+    /// Opens the database and the media, and wires the use cases.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let database = Database::open(config).await?;
+        let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+        let local_store = LocalStore::open(&media_folder(config))?;
+        let fonts_dir = lay_out_fonts(&config.data.folder)?;
+        let store: Arc<dyn MediaStore> = Arc::new(local_store.clone());
+        let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(pool.clone()));
+        let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let program = std::env::current_exe().context("cannot find spark's own program")?;
+        let engine = Arc::new(
+            FfmpegEngine::new(EngineSettings::new(program))
+                .context("cannot start the media engine")?,
+        );
+        let lives = Lives {
+            ledger: ledger.clone(),
+            shelves: shelves.clone(),
+            store: store.clone(),
+            engine: engine.clone(),
+            chats: Arc::new(ChatFiles),
+            clock: clock.clone(),
+        };
+        let moments = Moments {
+            ledger: ledger.clone(),
+            shelves: shelves.clone(),
+            store: store.clone(),
+            engine: engine.clone(),
+        };
+        let clips = Clips {
+            ledger: ledger.clone(),
+            shelves: shelves.clone(),
+            store: store.clone(),
+            engine,
+            clock: clock.clone(),
+            fonts_dir,
+            watermark: config.reels.watermark.clone(),
+        };
+        let queue = Arc::new(PostgresJobQueue::new(pool.clone()));
+        Ok(Self {
+            weeks: Weeks { ledger: ledger.clone(), shelves: shelves.clone() },
+            jobs: Jobs { queue, lives: lives.clone(), moments, clips },
+            reactions: Reactions { ledger: ledger.clone() },
+            database,
+            pool,
+            clock,
+            ledger,
+            shelves,
+            store,
+            local_store,
+            lives,
+        })
+    }
+
+    /// Closes in the order of need: the pool first, then the cluster.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.pool.close().await;
+        self.database.close().await
+    }
+}
+
+/// Where the media of a data folder lie.
+pub(crate) fn media_folder(config: &Config) -> PathBuf {
+    config.data.folder.join("media")
+}
+
+/// The fonts for titles, carried in the binary and laid out where the renderer can read them.
+pub(crate) fn lay_out_fonts(data: &Path) -> Result<PathBuf> {
+    let folder = data.join("fonts");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make `{}`", folder.display()))?;
+    for name in TitleFonts::iter().filter(|name| name.ends_with(".ttf")) {
+        let Some(font) = TitleFonts::get(&name) else { continue };
+        let path = folder.join(&*name);
+        if std::fs::read(&path).is_ok_and(|standing| standing == *font.data) {
+            continue;
+        }
+        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+        std::fs::write(&temporary, &font.data)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .with_context(|| format!("cannot lay out the font `{}`", path.display()))?;
+    }
+    Ok(folder)
+}
+
+/// The title fonts this binary carries.
+pub(crate) fn font_names() -> Vec<String> {
+    TitleFonts::iter().filter_map(|name| name.strip_suffix(".ttf").map(str::to_owned)).collect()
+}
+
+#[derive(Embed)]
+#[folder = "media/fonts"]
+struct TitleFonts;

@@ -1,0 +1,2 @@
+//! A pretend Twitch and pretend cameras.
+pub mod stream;
