@@ -15,6 +15,7 @@ create table sessions (
     reference_hash bytea primary key,
     person         uuid not null references people (id),
     csrf           bytea not null,
+    device         text not null,
     created_at     timestamptz not null,
     seen_at        timestamptz not null
 );

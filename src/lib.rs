@@ -26,4 +26,5 @@ pub mod ports;
 pub mod read_models;
 pub mod rehearsal;
 pub mod use_cases;
+pub mod web;
 pub mod workers;

@@ -2,6 +2,7 @@
 
 pub mod chat_reader;
 pub mod clock;
+pub mod host;
 pub mod job_queue;
 pub mod ledger;
 pub mod media_engine;

@@ -7,6 +7,9 @@ use crate::domain::accounts::{AccountEvent, EmailAddress, Role};
 use crate::domain::ids::PersonId;
 use crate::ports::PortError;
 
+/// Sessions a person keeps at most; opening one more ends the one unused for longest.
+pub const SESSIONS_PER_PERSON_MAX: usize = 20;
+
 /// A person with an account. `email` and `name` are empty once erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
@@ -20,12 +23,21 @@ pub struct Person {
     pub closed_at: Option<DateTime<Utc>>,
 }
 
+impl Person {
+    /// Whether this person can sign in: came through a link once, and has not left.
+    pub const fn has_joined(&self) -> bool {
+        self.password_hash.is_some() && self.closed_at.is_none()
+    }
+}
+
 /// A browser session. The reference itself is known to the browser only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub reference_hash: [u8; 32],
     pub person: PersonId,
     pub csrf: [u8; 32],
+    /// What the browser said of itself, cut short; for the person's own list of sessions.
+    pub device: String,
     pub created_at: DateTime<Utc>,
     pub seen_at: DateTime<Utc>,
 }
@@ -38,12 +50,26 @@ pub struct OneTimeLink {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What a person chose behind a one-time link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joining {
+    pub token_hash: [u8; 32],
+    pub now: DateTime<Utc>,
+    pub email: EmailAddress,
+    pub name: String,
+    pub password_hash: String,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
     #[error("this e-mail address has an account already")]
     EmailTaken,
     #[error("the link was used already or has expired")]
     LinkSpent,
+    #[error("no open account of this person")]
+    Unknown,
+    #[error("no administrator would be left")]
+    LastAdministrator,
     #[error(transparent)]
     Port(#[from] PortError),
 }
@@ -69,18 +95,11 @@ pub trait People: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<Option<Person>, PortError>;
 
-    /// Spends a link: stores what the person chose. The link works once, whoever comes first.
-    async fn join(
-        &self,
-        token_hash: [u8; 32],
-        now: DateTime<Utc>,
-        email: EmailAddress,
-        name: String,
-        password_hash: String,
-        event: AccountEvent,
-    ) -> Result<Person, PeopleError>;
+    /// Spends a link: stores what the person chose and ends the sessions opened with an earlier password.
+    /// The link works once, whoever comes first; an address that is taken leaves it unspent.
+    async fn join(&self, joining: Joining, event: AccountEvent) -> Result<Person, PeopleError>;
 
-    /// Changes a role.
+    /// Changes a role. The last administrator who has joined keeps theirs.
     async fn set_role(
         &self,
         person: PersonId,
@@ -88,7 +107,7 @@ pub trait People: Send + Sync {
         event: AccountEvent,
     ) -> Result<(), PeopleError>;
 
-    /// Closes an account: wipes what is personal, ends its sessions and links.
+    /// Closes an account: wipes what is personal, ends its sessions and links. Not the last administrator's.
     async fn close(
         &self,
         person: PersonId,
@@ -101,11 +120,14 @@ pub trait People: Send + Sync {
     /// Everybody with an open account, oldest first.
     async fn list(&self) -> Result<Vec<Person>, PortError>;
 
+    /// Opens a session; beyond [`SESSIONS_PER_PERSON_MAX`] the person's least recently used ones end.
     async fn open_session(&self, session: Session) -> Result<(), PortError>;
     async fn find_session(
         &self,
         reference_hash: [u8; 32],
     ) -> Result<Option<(Session, Person)>, PortError>;
+    /// A person's sessions, the last used first.
+    async fn sessions_of(&self, person: PersonId) -> Result<Vec<Session>, PortError>;
     /// Notes that a session was used; cheap, may be called once a minute.
     async fn touch_session(
         &self,
@@ -113,6 +135,13 @@ pub trait People: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<(), PortError>;
     async fn end_session(&self, reference_hash: [u8; 32]) -> Result<(), PortError>;
-    /// Ends all sessions of a person but one.
+    /// Ends all sessions of a person but one; says how many.
     async fn end_other_sessions(&self, person: PersonId, kept: [u8; 32]) -> Result<u64, PortError>;
+    /// Forgets sessions unused since `seen_before` or opened before `created_before`, and links that expired before `now`.
+    async fn sweep(
+        &self,
+        now: DateTime<Utc>,
+        seen_before: DateTime<Utc>,
+        created_before: DateTime<Utc>,
+    ) -> Result<(), PortError>;
 }

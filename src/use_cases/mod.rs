@@ -1,7 +1,9 @@
 //! Verbs: what we do, one service a feature, only through ports. Features meet in the event log; what follows what
 //! stands in `reactions`, slow work in `jobs`.
 
+pub mod accounts;
 pub mod clips;
+pub mod health;
 pub mod jobs;
 pub mod live;
 pub mod moments;

@@ -1,12 +1,14 @@
 //! People, roles and what a role may do: one table, deny by default.
 
 mod permission;
+mod session;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::PersonId;
 
 pub use permission::{Permission, Role, may};
+pub use session::{SessionLimits, session_limits};
 
 /// What happened to an account. Names and addresses live in the people table, never here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,23 +53,26 @@ impl AccountEvent {
 #[serde(transparent)]
 pub struct EmailAddress(String);
 
+/// Why something about an account is refused. Display is French, for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    #[error("`{0}` is not an e-mail address")]
+    #[error("« {0} » n'est pas une adresse e-mail.")]
     Email(String),
-    #[error("a password has 10 to 128 characters, this one {chars}")]
+    #[error("Un mot de passe compte de 10 à 128 caractères ; celui-ci en a {chars}.")]
     Password { chars: usize },
-    #[error("a name has 1 to 60 characters on one line, this one {chars}")]
+    #[error("Un nom tient sur une ligne de 1 à 60 caractères ; celui-ci en a {chars}.")]
     Name { chars: usize },
-    #[error("this e-mail address has an account already")]
+    #[error("Cette adresse e-mail a déjà un compte.")]
     EmailTaken,
-    #[error("the e-mail address or the password is not right")]
+    #[error("L'adresse e-mail ou le mot de passe est inexact.")]
     Credentials,
-    #[error("this link was used already, or it has expired: ask for a new one")]
+    #[error("Ce lien a déjà servi ou il a expiré : demandez-en un nouveau à un administrateur.")]
     Link,
-    #[error("no person `{0}`")]
+    #[error("Cette personne n'a pas (ou plus) de compte.")]
     Unknown(PersonId),
-    #[error("the last administrator cannot leave or change role: name another one first")]
+    #[error(
+        "Le dernier administrateur ne peut ni partir ni changer de rôle : nommez-en un autre d'abord."
+    )]
     LastAdministrator,
 }
 

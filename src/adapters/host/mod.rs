@@ -1,0 +1,35 @@
+//! The Linux host: what `/proc` says of this process (proc_pid_status(5)).
+
+use crate::ports::PortError;
+use crate::ports::host::{Host, ProcessMemory};
+
+/// The machine we run on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinuxHost;
+
+impl Host for LinuxHost {
+    fn memory(&self) -> Result<ProcessMemory, PortError> {
+        let status = std::fs::read_to_string("/proc/self/status")
+            .map_err(|e| PortError::lasting("read /proc/self/status", e))?;
+        let bytes = |field: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+                .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+                .map(|kib| kib * 1024)
+                .ok_or_else(|| PortError::plain(format!("find {field} in /proc/self/status")))
+        };
+        Ok(ProcessMemory { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_holds_some_memory() {
+        let memory = LinuxHost.memory().unwrap();
+        assert!(memory.anonymous > 0 && memory.resident >= memory.anonymous, "{memory:?}");
+    }
+}

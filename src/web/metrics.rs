@@ -1,0 +1,131 @@
+//! Measures for Prometheus: requests and how long they took, the queue, this process.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::ports::PortError;
+use crate::web::{App, Problem};
+
+/// Upper bounds of the request times, in seconds.
+const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Routed {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queued {
+    lane: &'static str,
+    state: &'static str,
+}
+
+/// What is counted.
+pub(super) struct Metrics {
+    registry: Registry,
+    answered: Family<Answered, Counter>,
+    seconds: Family<Routed, Histogram, fn() -> Histogram>,
+    jobs: Family<Queued, Gauge>,
+    resident: Gauge<u64, AtomicU64>,
+    anonymous: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("spark");
+        let answered = Family::default();
+        let seconds =
+            Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        let jobs = Family::default();
+        let (resident, anonymous) = (Gauge::default(), Gauge::default());
+        registry.register("http_requests", "Requests answered", answered.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time until a response's head was ready",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        registry.register("jobs", "Jobs by lane and state", jobs.clone());
+        registry.register_with_unit(
+            "process_resident",
+            "Resident memory",
+            Unit::Bytes,
+            resident.clone(),
+        );
+        registry.register_with_unit(
+            "process_anonymous",
+            "Resident memory that belongs to no file",
+            Unit::Bytes,
+            anonymous.clone(),
+        );
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What is running", build);
+        Self { registry, answered, seconds, jobs, resident, anonymous }
+    }
+}
+
+pub(super) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let asked = Instant::now();
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    };
+    // Declared routes only: a stranger's paths would fill the memory.
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let metrics = app.metrics();
+    let routed = Routed { method, route: route.clone() };
+    metrics.seconds.get_or_create(&routed).observe(asked.elapsed().as_secs_f64());
+    let status = response.status().as_u16();
+    metrics.answered.get_or_create(&Answered { method, route, status }).inc();
+    response
+}
+
+pub(super) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+    let metrics = app.metrics();
+    let vitals = app.health.vitals().await;
+    // What cannot be learnt now is left out rather than shown as it was.
+    metrics.jobs.clear();
+    for depth in vitals.lanes.iter().flatten() {
+        let lane = depth.lane.as_str();
+        for (state, jobs) in
+            [("waiting", depth.waiting), ("running", depth.running), ("failed", depth.failed)]
+        {
+            metrics.jobs.get_or_create(&Queued { lane, state }).set(jobs);
+        }
+    }
+    if let Ok(memory) = vitals.memory {
+        metrics.resident.set(memory.resident);
+        metrics.anonymous.set(memory.anonymous);
+    }
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry)
+        .map_err(|e| PortError::lasting("write the measures", e))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], text).into_response())
+}

@@ -1,0 +1,350 @@
+//! Signing in and out, welcome links, one's own sessions, the team.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{HeaderName, REFERRER_POLICY, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::domain::accounts::{
+    AccountError, EmailAddress, NAME_CHARS_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Role,
+};
+use crate::domain::ids::PersonId;
+use crate::use_cases::accounts::{AccountsError, Opened};
+use crate::web::guard::{cookie_for, cookie_gone, reference, return_path};
+use crate::web::{App, Client, MaybeUser, Problem, User, page};
+
+/// A page behind a secret address: no other site learns it, no search engine keeps it.
+const SECRET_PAGE: [(HeaderName, HeaderValue); 2] = [
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+];
+
+#[derive(Template)]
+#[template(path = "pages/login.html")]
+struct LoginPage<'a> {
+    back: &'a str,
+    email: &'a str,
+    problem: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Return {
+    retour: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LoginForm {
+    email: String,
+    password: String,
+    retour: Option<String>,
+}
+
+/// `GET /connexion?retour=/chemin`
+pub(super) async fn login_page(
+    user: MaybeUser,
+    Query(asked): Query<Return>,
+) -> Result<Response, Problem> {
+    let back = return_path(asked.retour.as_deref());
+    if user.0.is_some() {
+        return Ok(Redirect::to(&back).into_response());
+    }
+    Ok(page(&LoginPage { back: &back, email: "", problem: None })?.into_response())
+}
+
+/// `POST /connexion`: a wrong word keeps the address that was typed.
+pub(super) async fn login(
+    State(app): State<App>,
+    client: Client,
+    headers: HeaderMap,
+    Form(form): Form<LoginForm>,
+) -> Result<Response, Problem> {
+    let back = return_path(form.retour.as_deref());
+    app.throttle().take(client.address, &form.email, app.clock.now()).map_err(Problem::too_many)?;
+    let before = reference(&headers);
+    let login =
+        app.accounts.login(&form.email, form.password, before.as_deref(), &client.device).await;
+    match login {
+        Ok(opened) => Ok(let_in(&opened, &back)),
+        Err(AccountsError::Account(error)) => {
+            let again =
+                LoginPage { back: &back, email: &form.email, problem: Some(error.to_string()) };
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&again)?).into_response())
+        }
+        Err(AccountsError::Port(error)) => Err(error.into()),
+    }
+}
+
+/// `POST /deconnexion`
+pub(super) async fn logout(State(app): State<App>, user: User) -> Result<Response, Problem> {
+    app.accounts.logout(&user.session).await?;
+    let gone = AppendHeaders([(SET_COOKIE, cookie_gone())]);
+    Ok((gone, Redirect::to("/connexion")).into_response())
+}
+
+fn let_in(opened: &Opened, back: &str) -> Response {
+    (AppendHeaders([(SET_COOKIE, cookie_for(opened))]), Redirect::to(back)).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "pages/welcome.html")]
+struct WelcomePage<'a> {
+    /// The address the account has already; none on first coming without one.
+    known_email: Option<&'a str>,
+    name: &'a str,
+    email: &'a str,
+    problem: Option<String>,
+}
+
+impl WelcomePage<'_> {
+    const NAME_CHARS_MAX: usize = NAME_CHARS_MAX;
+    const PASSWORD_CHARS_MIN: usize = PASSWORD_CHARS_MIN;
+    const PASSWORD_CHARS_MAX: usize = PASSWORD_CHARS_MAX;
+}
+
+#[derive(Deserialize)]
+pub(super) struct WelcomeForm {
+    name: String,
+    #[serde(default)]
+    email: String,
+    password: String,
+}
+
+/// `GET /bienvenue/{token}` shows what is asked; the link is spent by the POST only.
+pub(super) async fn welcome_page(
+    State(app): State<App>,
+    Path(token): Path<String>,
+) -> Result<Response, Problem> {
+    let person = app.accounts.find_link(&token).await?.ok_or(AccountError::Link)?;
+    let shown = WelcomePage {
+        known_email: person.email.as_ref().map(EmailAddress::as_str),
+        name: &person.name,
+        email: "",
+        problem: None,
+    };
+    Ok((AppendHeaders(SECRET_PAGE), page(&shown)?).into_response())
+}
+
+/// `POST /bienvenue/{token}`: the person is in, with a session.
+pub(super) async fn join(
+    State(app): State<App>,
+    client: Client,
+    Path(token): Path<String>,
+    Form(form): Form<WelcomeForm>,
+) -> Result<Response, Problem> {
+    let person = app.accounts.find_link(&token).await?.ok_or(AccountError::Link)?;
+    let joined =
+        app.accounts.join(&token, &form.name, &form.email, form.password, &client.device).await;
+    match joined {
+        Ok(opened) => Ok(let_in(&opened, "/")),
+        Err(AccountsError::Account(error)) if error != AccountError::Link => {
+            let again = WelcomePage {
+                known_email: person.email.as_ref().map(EmailAddress::as_str),
+                name: &form.name,
+                email: &form.email,
+                problem: Some(error.to_string()),
+            };
+            let again = page(&again)?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, AppendHeaders(SECRET_PAGE), again)
+                .into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/account.html")]
+struct AccountPage<'a> {
+    user: &'a User,
+    role: &'static str,
+    sessions: Vec<SessionRow>,
+}
+
+struct SessionRow {
+    device: String,
+    seen_at: DateTime<Utc>,
+    is_this: bool,
+}
+
+/// `GET /compte`: who I am here, and where I am signed in.
+pub(super) async fn account_page(
+    State(app): State<App>,
+    user: User,
+) -> Result<Html<String>, Problem> {
+    let sessions = app.accounts.sessions(&user.person).await?;
+    let sessions = sessions
+        .into_iter()
+        .map(|session| SessionRow {
+            is_this: session.reference_hash == user.session.reference_hash,
+            device: session.device,
+            seen_at: session.seen_at,
+        })
+        .collect();
+    page(&AccountPage { user: &user, role: role_name(user.role()), sessions })
+}
+
+/// `POST /compte/sessions`: ends all sessions but this one.
+pub(super) async fn end_other_sessions(
+    State(app): State<App>,
+    user: User,
+) -> Result<Redirect, Problem> {
+    app.accounts.end_other_sessions(&user.session).await?;
+    Ok(Redirect::to("/compte"))
+}
+
+#[derive(Template)]
+#[template(path = "pages/team.html")]
+struct TeamPage<'a> {
+    user: &'a User,
+    people: Vec<PersonRow>,
+    /// The word in forms, and what it is called.
+    roles: [(&'static str, &'static str); 6],
+    /// Shown once, to be passed on.
+    link: Option<String>,
+    problem: Option<String>,
+}
+
+struct PersonRow {
+    id: PersonId,
+    name: String,
+    email: String,
+    role: &'static str,
+    has_joined: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct InviteForm {
+    #[serde(default)]
+    email: String,
+    role: Role,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RoleForm {
+    role: Role,
+}
+
+/// `GET /equipe`
+pub(super) async fn team_page(State(app): State<App>, user: User) -> Result<Response, Problem> {
+    show_team(&app, &user, None, None).await
+}
+
+/// `POST /equipe`: invites somebody; the answer shows the link to pass on.
+pub(super) async fn invite(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Form(form): Form<InviteForm>,
+) -> Result<Response, Problem> {
+    let email = match form.email.trim() {
+        "" => None,
+        raw => match EmailAddress::try_new(raw) {
+            Ok(email) => Some(email),
+            Err(error) => return show_team(&app, &user, None, Some(error.to_string())).await,
+        },
+    };
+    match app.accounts.invite(user.person.id, email, form.role).await {
+        Ok((_, token)) => {
+            let link = welcome_address(&app, &headers, token.as_str());
+            show_team(&app, &user, Some(link), None).await
+        }
+        Err(AccountsError::Account(error)) => {
+            show_team(&app, &user, None, Some(error.to_string())).await
+        }
+        Err(AccountsError::Port(error)) => Err(error.into()),
+    }
+}
+
+/// `POST /equipe/{id}/lien`: a new link for somebody who lost theirs, or their password.
+pub(super) async fn relink(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Path(person): Path<PersonId>,
+) -> Result<Response, Problem> {
+    let token = app.accounts.relink(person).await?;
+    let link = welcome_address(&app, &headers, token.as_str());
+    show_team(&app, &user, Some(link), None).await
+}
+
+/// `POST /equipe/{id}/role`
+pub(super) async fn change_role(
+    State(app): State<App>,
+    user: User,
+    Path(person): Path<PersonId>,
+    Form(form): Form<RoleForm>,
+) -> Result<Response, Problem> {
+    let changed = app.accounts.change_role(user.person.id, person, form.role).await;
+    back_to_team(&app, &user, changed).await
+}
+
+/// `POST /equipe/{id}/fermeture`
+pub(super) async fn close(
+    State(app): State<App>,
+    user: User,
+    Path(person): Path<PersonId>,
+) -> Result<Response, Problem> {
+    let closed = app.accounts.close(user.person.id, person).await;
+    back_to_team(&app, &user, closed).await
+}
+
+async fn back_to_team(
+    app: &App,
+    user: &User,
+    done: Result<(), AccountsError>,
+) -> Result<Response, Problem> {
+    match done {
+        Ok(()) => Ok(Redirect::to("/equipe").into_response()),
+        Err(AccountsError::Account(error @ AccountError::LastAdministrator)) => {
+            show_team(app, user, None, Some(error.to_string())).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn show_team(
+    app: &App,
+    user: &User,
+    link: Option<String>,
+    problem: Option<String>,
+) -> Result<Response, Problem> {
+    let people = app.accounts.list().await?;
+    let people = people
+        .into_iter()
+        .map(|person| PersonRow {
+            id: person.id,
+            has_joined: person.has_joined(),
+            email: person.email.as_ref().map_or("", EmailAddress::as_str).to_owned(),
+            name: person.name,
+            role: person.role.as_str(),
+        })
+        .collect();
+    let roles = Role::ALL.map(|role| (role.as_str(), role_name(role)));
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let shown = page(&TeamPage { user, people, roles, link, problem })?;
+    Ok((status, AppendHeaders(SECRET_PAGE), shown).into_response())
+}
+
+/// Where the person who gets the link finds us: the set address, or the one this page was asked under.
+fn welcome_address(app: &App, headers: &HeaderMap, token: &str) -> String {
+    let base = app.settings.base_url.clone().unwrap_or_else(|| {
+        let host = headers.get(axum::http::header::HOST).and_then(|host| host.to_str().ok());
+        format!("http://{}", host.unwrap_or("localhost"))
+    });
+    format!("{}/bienvenue/{token}", base.trim_end_matches('/'))
+}
+
+/// What a role is called on a page.
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "Administration",
+        Role::Coordinator => "Coordination",
+        Role::Streamer => "Streaming",
+        Role::Editor => "Montage",
+        Role::Sponsor => "Sponsor",
+        Role::Artist => "Artiste",
+    }
+}

@@ -1,0 +1,106 @@
+//! Declares routes with who may call them. There is no way to add one without saying so.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::domain::accounts::{Permission, Role, may};
+use crate::web::App;
+use crate::web::guard::{Gate, guard};
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, signed in or not; no session is looked up.
+    Public,
+    /// Whoever is signed in: their own session and nothing else.
+    SignedIn,
+    /// Who holds this permission.
+    Needs(Permission),
+    /// Who holds this permission, a program with the measures token, or one on this very machine.
+    MeasuresOr(Permission),
+    /// Who holds the permission that the named media asks for, or a signed link to it.
+    Media,
+}
+
+impl Access {
+    /// Whether a role is let in; a medium is counted as one that asks for the least.
+    pub const fn admits(self, role: Role) -> bool {
+        match self {
+            Self::Public | Self::SignedIn => true,
+            Self::Needs(permission) | Self::MeasuresOr(permission) => may(role, permission),
+            Self::Media => may(role, Permission::SeeClips),
+        }
+    }
+}
+
+/// A route as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+}
+
+/// Routes in the making.
+pub struct Routes {
+    app: App,
+    router: Router<App>,
+    declared: Vec<Declared>,
+}
+
+impl Routes {
+    pub(super) fn new(app: App) -> Self {
+        Self { app, router: Router::new(), declared: Vec::new() }
+    }
+
+    /// A route that only reads (GET and HEAD).
+    #[must_use]
+    pub fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        self.add(Method::GET, path, access, get(handler))
+    }
+
+    /// A route that changes something (POST). The guard has checked where the request comes from and its form token.
+    #[must_use]
+    pub fn post<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        self.add(Method::POST, path, access, post(handler))
+    }
+
+    /// A POST whose body may be as large as a recording; the handler itself counts and limits it.
+    #[must_use]
+    pub(super) fn upload<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        self.add(Method::POST, path, access, post(handler).layer(DefaultBodyLimit::disable()))
+    }
+
+    fn add(
+        mut self,
+        method: Method,
+        path: &'static str,
+        access: Access,
+        handler: MethodRouter<App>,
+    ) -> Self {
+        let gate = Gate { app: self.app.clone(), access };
+        self.router = self.router.route(path, handler.route_layer(from_fn_with_state(gate, guard)));
+        self.declared.push(Declared { method, path, access });
+        self
+    }
+
+    pub(super) fn finish(self) -> (Router<App>, Vec<Declared>) {
+        (self.router, self.declared)
+    }
+}
