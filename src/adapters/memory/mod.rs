@@ -1,1 +1,17 @@
-//! Memory twins.
+//! Memory twins of every port: they keep the same promises as the real systems (one contract suite runs against
+//! both), decide time and chance, and fail on request.
+
+mod chat_reader;
+mod clock;
+mod database;
+mod jobs;
+mod ledger;
+mod media_engine;
+mod media_store;
+mod shelves;
+
+pub use chat_reader::MemoryChatReader;
+pub use clock::MemoryClock;
+pub use database::MemoryDatabase;
+pub use media_engine::{EngineCall, EngineVerb, MemoryMediaEngine};
+pub use media_store::MemoryMediaStore;
