@@ -17,7 +17,7 @@ use crate::ports::media_engine::{CutMethod, CutOrder, MediaEngine, PosterOrder, 
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::{ClipCard, LiveCard};
-use crate::use_cases::{Work, WorkError};
+use crate::use_cases::{Work, WorkError, read_inspection};
 
 /// Widest still of a clip, in pixels.
 const POSTER_WIDTH_MAX: u32 = 640;
@@ -264,7 +264,7 @@ impl Clips {
     }
 
     async fn inspection(&self, live: &LiveCard) -> Result<Inspection, WorkError> {
-        crate::use_cases::live::read_inspection(&*self.store, &live.recording.inspection).await
+        read_inspection(&*self.store, &live.recording.inspection).await
     }
 
     async fn finish(

@@ -12,11 +12,13 @@ pub mod villa;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::domain::clips::footage::Inspection;
 use crate::domain::job::JobTicket;
+use crate::domain::media::MediaKey;
 use crate::ports::PortError;
 use crate::ports::ledger::CommitError;
 use crate::ports::media_engine::{JobWatch, MediaError, MediaProgress};
-use crate::ports::media_store::StoreError;
+use crate::ports::media_store::{MediaStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// A piece of slow work in hand: the right to finish it, how far it is, and whether to stop.
@@ -107,4 +109,22 @@ impl From<StoreError> for WorkError {
             error => Self::Passing(error.to_string()),
         }
     }
+}
+
+/// Reads what the import learnt of a video.
+pub(crate) async fn read_inspection(
+    store: &dyn MediaStore,
+    key: &MediaKey,
+) -> Result<Inspection, WorkError> {
+    let missing = || {
+        WorkError::Refused(
+            "L'inspection de la vidéo manque : importez de nouveau ce direct.".into(),
+        )
+    };
+    let file = store.local_path(key).await?.ok_or_else(missing)?;
+    let document = tokio::fs::read(&file)
+        .await
+        .map_err(|e| WorkError::Passing(format!("cannot read the inspection: {e}")))?;
+    serde_json::from_slice(&document)
+        .map_err(|e| WorkError::Refused(format!("L'inspection est illisible : {e}.")))
 }

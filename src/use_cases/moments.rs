@@ -18,14 +18,14 @@ use crate::domain::moments::rank::{SUGGESTION_SPACING_S, rank};
 use crate::domain::moments::signal::{
     AudienceEvent, ChatterId, Heard, Message, Signal, Vote, VoteKind,
 };
+use crate::domain::moments::votes::is_vote;
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::media_engine::{MediaEngine, SceneCutsOrder};
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::{LiveCard, MomentCard};
-use crate::use_cases::live::{is_vote, read_inspection};
-use crate::use_cases::{Work, WorkError};
+use crate::use_cases::{Work, WorkError, read_inspection};
 
 /// The picture's cuts are looked for around the edges of this many of the best moments: decoding is what costs.
 const MOMENTS_TRIMMED_MAX: usize = 12;

@@ -19,6 +19,11 @@ const VOTES_MAX: usize = 512;
 const BEFORE_S: u64 = 10;
 const AFTER_S: u64 = 30;
 
+/// Whether a chat message asks for a clip: its first word is `!clip`, in any case.
+pub fn is_vote(text: &str) -> bool {
+    text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("!clip"))
+}
+
 /// The votes of the last minutes, by the chat second they speak of.
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
@@ -98,7 +103,17 @@ impl Votes {
 #[cfg(test)]
 mod tests {
     use crate::domain::moments::signal::ChatterId;
-    use crate::domain::moments::votes::{VOTES_SHARE_MAX, Votes};
+    use crate::domain::moments::votes::{VOTES_SHARE_MAX, Votes, is_vote};
+
+    #[test]
+    fn only_a_message_that_begins_with_the_command_is_a_vote() {
+        for vote in ["!clip", "  !CLIP ça", "!Clip maintenant"] {
+            assert!(is_vote(vote), "{vote:?}");
+        }
+        for other in ["", "!clips", "fais un !clip", "clip"] {
+            assert!(!is_vote(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn one_voter_counts_once_a_minute() {

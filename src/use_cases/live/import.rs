@@ -11,6 +11,7 @@ use crate::domain::clips::footage::Inspection;
 use crate::domain::ids::LiveId;
 use crate::domain::job::ImportOrder;
 use crate::domain::live::{LiveEvent, Recording, check_chat_fits};
+use crate::domain::moments::votes::is_vote;
 use crate::ports::chat_reader::{ChatLine, ChatLog};
 use crate::ports::ledger::{AudienceBatch, Commit, CommitError, Expectation};
 use crate::ports::media_engine::InspectOrder;
@@ -178,11 +179,6 @@ fn facts_of(live: LiveId, messages: &[ChatMessage], key: &[u8; 32]) -> Vec<Fact>
         }
     }
     facts
-}
-
-/// A message that asks for a clip.
-pub(crate) fn is_vote(text: &str) -> bool {
-    text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("!clip"))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -5,9 +5,7 @@ mod receive;
 
 use std::sync::Arc;
 
-use crate::domain::clips::footage::Inspection;
 use crate::domain::ids::{LiveId, WeekId};
-use crate::domain::media::MediaKey;
 use crate::ports::PortError;
 use crate::ports::chat_reader::ChatReader;
 use crate::ports::clock::Clock;
@@ -16,9 +14,7 @@ use crate::ports::media_engine::MediaEngine;
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::LiveCard;
-use crate::use_cases::WorkError;
 
-pub(crate) use import::is_vote;
 pub use receive::{Received, copy_into_store};
 
 /// Live sessions.
@@ -52,22 +48,4 @@ impl Lives {
     ) -> Result<Vec<crate::domain::audience::AudienceMinute>, PortError> {
         self.ledger.minutes_of(live).await
     }
-}
-
-/// Reads what the import learnt of a video.
-pub(crate) async fn read_inspection(
-    store: &dyn MediaStore,
-    key: &MediaKey,
-) -> Result<Inspection, WorkError> {
-    let missing = || {
-        WorkError::Refused(
-            "L'inspection de la vidéo manque : importez de nouveau ce direct.".into(),
-        )
-    };
-    let file = store.local_path(key).await?.ok_or_else(missing)?;
-    let document = tokio::fs::read(&file)
-        .await
-        .map_err(|e| WorkError::Passing(format!("cannot read the inspection: {e}")))?;
-    serde_json::from_slice(&document)
-        .map_err(|e| WorkError::Refused(format!("L'inspection est illisible : {e}.")))
 }
