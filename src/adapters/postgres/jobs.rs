@@ -16,6 +16,8 @@ use crate::ports::job_queue::{Claimed, JOBS_LISTED_MAX, JobQueue, LaneDepth, Lea
 
 /// Lock class of a lane's claims: "job" in ASCII; the lane's number follows.
 const CLAIM_LOCK: i32 = 0x006a_6f62;
+/// Times an order is written again when an equal one ends at that very moment.
+const ENQUEUE_TRIES_MAX: usize = 3;
 /// Longest reason kept of a failed try, in characters.
 const REASON_CHARS_MAX: usize = 2_000;
 
@@ -38,30 +40,38 @@ pub(super) async fn enqueue(
 ) -> Result<(JobId, bool), PortError> {
     let key = job.dedupe_key();
     let body = serde_json::to_value(job).map_err(|e| PortError::lasting("write an order", e))?;
-    let fresh = sqlx::query_scalar!(
-        "insert into jobs (id, kind, lane, dedupe_key, body) values ($1, $2, $3, $4, $5)
-         on conflict (dedupe_key) where state in ('waiting', 'running') do nothing
-         returning id",
-        Uuid::new_v4(),
-        job.kind(),
-        job.lane().as_str(),
-        key,
-        body,
-    )
-    .fetch_optional(&mut **tx)
-    .await
-    .map_err(while_doing("write an order"))?;
-    if let Some(id) = fresh {
-        return Ok((JobId::from_uuid(id), true));
+    for _ in 0..ENQUEUE_TRIES_MAX {
+        // Not now(): orders of one commit keep their order among themselves.
+        let fresh = sqlx::query_scalar!(
+            "insert into jobs (id, kind, lane, dedupe_key, body, created_at, run_at)
+             values ($1, $2, $3, $4, $5, clock_timestamp(), now())
+             on conflict (dedupe_key) where state in ('waiting', 'running') do nothing
+             returning id",
+            Uuid::new_v4(),
+            job.kind(),
+            job.lane().as_str(),
+            key,
+            body,
+        )
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(while_doing("write an order"))?;
+        if let Some(id) = fresh {
+            return Ok((JobId::from_uuid(id), true));
+        }
+        let standing = sqlx::query_scalar!(
+            "select id from jobs where dedupe_key = $1 and state in ('waiting', 'running')",
+            key,
+        )
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(while_doing("find an equal order"))?;
+        if let Some(id) = standing {
+            return Ok((JobId::from_uuid(id), false));
+        }
+        // The equal one ended between the two statements: there is room now.
     }
-    let standing = sqlx::query_scalar!(
-        "select id from jobs where dedupe_key = $1 and state in ('waiting', 'running')",
-        key,
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(while_doing("find an equal order"))?;
-    Ok((JobId::from_uuid(standing), false))
+    Err(PortError::plain(format!("orders `{key}` came and went {ENQUEUE_TRIES_MAX} times at once")))
 }
 
 #[async_trait]
@@ -159,22 +169,24 @@ impl JobQueue for PostgresJobQueue {
         let again = retry && attempt < JOB_ATTEMPTS_MAX;
         let state = if again { JobState::Waiting } else { JobState::Failed };
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let noted = sqlx::query!(
+        // What people asked to stop is not tried again.
+        let noted = sqlx::query_scalar!(
             "update jobs
-                set state = $3, error = $4, lease_until = null, note = '',
+                set state = case when cancel_asked then 'cancelled' else $3 end, error = $4, lease_until = null, note = '',
                     run_at = now() + $5 * interval '1 second',
-                    finished_at = case when $3 = 'failed' then now() end
-              where id = $1 and fence = $2 and state = 'running'",
+                    finished_at = case when cancel_asked or $3 = 'failed' then now() end
+              where id = $1 and fence = $2 and state = 'running'
+          returning state",
             ticket.id.as_uuid(),
             ticket.fence,
             state.as_str(),
             reason,
             retry_pause(attempt).as_secs_f64(),
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await
         .map_err(while_doing(doing))?;
-        Ok((noted.rows_affected() == 1).then_some(state))
+        Ok(noted.and_then(|state| JobState::parse(&state)))
     }
 
     async fn cancelled(&self, ticket: JobTicket) -> Result<(), PortError> {
@@ -192,7 +204,10 @@ impl JobQueue for PostgresJobQueue {
 
     async fn hand_back(&self, ticket: JobTicket) -> Result<(), PortError> {
         sqlx::query!(
-            "update jobs set state = 'waiting', attempt = attempt - 1, lease_until = null, run_at = now(), note = ''
+            "update jobs
+                set state = case when cancel_asked then 'cancelled' else 'waiting' end, attempt = attempt - 1,
+                    lease_until = null, run_at = now(), note = '',
+                    finished_at = case when cancel_asked then now() end
               where id = $1 and fence = $2 and state = 'running'",
             ticket.id.as_uuid(),
             ticket.fence,
@@ -230,9 +245,15 @@ impl JobQueue for PostgresJobQueue {
             id.as_uuid(),
         )
         .execute(&self.pool)
-        .await
-        .map_err(while_doing("retry a job"))?;
-        Ok(again.rows_affected() == 1)
+        .await;
+        match again {
+            Ok(again) => Ok(again.rows_affected() == 1),
+            // An equal order came in at that very moment: it is under way.
+            Err(sqlx::Error::Database(error)) if error.constraint() == Some("jobs_under_way") => {
+                Ok(false)
+            }
+            Err(error) => Err(while_doing("retry a job")(error)),
+        }
     }
 
     async fn find(&self, id: JobId) -> Result<Option<JobView>, PortError> {

@@ -249,7 +249,8 @@ async fn check(tx: &mut Tx<'_>, expectation: Expectation) -> Result<(), CommitEr
 
 async fn advance(tx: &mut Tx<'_>, step: &CursorMove) -> Result<(), CommitError> {
     let moved = sqlx::query!(
-        "insert into cursors (follower, seq) values ($1, $3)
+        "insert into cursors (follower, seq)
+         select $1, $3 where $2 = 0::bigint or exists (select from cursors where follower = $1)
          on conflict (follower) do update set seq = $3 where cursors.seq = $2",
         step.follower,
         step.from,
