@@ -28,6 +28,8 @@ struct Inner {
     folder: PathBuf,
     objects: Mutex<BTreeMap<MediaKey, PathBuf>>,
     free: AtomicU64,
+    /// Interrupted copies by token; `None` while one is being gone on with.
+    copies: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
 }
 
 impl Drop for Inner {
@@ -42,8 +44,13 @@ impl MemoryMediaStore {
     pub fn open() -> Result<Self, StoreError> {
         let folder = std::env::temp_dir().join(format!("spark-media-{}", Uuid::new_v4()));
         std::fs::create_dir(&folder).map_err(|e| fault("make the folder of a store", e))?;
-        let (objects, free) = (Mutex::default(), AtomicU64::new(DISK_BYTES));
-        Ok(Self { inner: Arc::new(Inner { folder, objects, free }) })
+        let inner = Inner {
+            folder,
+            objects: Mutex::default(),
+            free: AtomicU64::new(DISK_BYTES),
+            copies: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Pretends that this many bytes are free.
@@ -58,6 +65,10 @@ impl MemoryMediaStore {
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<MediaKey, PathBuf>> {
         self.inner.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn copies(&self) -> MutexGuard<'_, BTreeMap<String, Option<Vec<u8>>>> {
+        self.inner.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
@@ -88,6 +99,16 @@ impl MemoryMediaStore {
 struct MemoryIncoming {
     store: MemoryMediaStore,
     bytes: Vec<u8>,
+    /// Under which name it is kept when interrupted.
+    token: Option<String>,
+}
+
+impl Drop for MemoryIncoming {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.store.copies().insert(token, Some(std::mem::take(&mut self.bytes)));
+        }
+    }
 }
 
 #[async_trait]
@@ -99,11 +120,15 @@ impl Incoming for MemoryIncoming {
     }
 
     async fn finish(
-        self: Box<Self>,
+        mut self: Box<Self>,
         folder: &str,
         extension: &str,
     ) -> Result<MediaObject, StoreError> {
-        self.store.settle(&self.bytes, folder, extension)
+        let object = self.store.settle(&self.bytes, folder, extension)?;
+        if let Some(token) = self.token.take() {
+            self.store.copies().remove(&token);
+        }
+        Ok(object)
     }
 }
 
@@ -111,7 +136,25 @@ impl Incoming for MemoryIncoming {
 impl MediaStore for MemoryMediaStore {
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError> {
         self.make_room(bytes)?;
-        Ok(Box::new(MemoryIncoming { store: self.clone(), bytes: Vec::new() }))
+        Ok(Box::new(MemoryIncoming { store: self.clone(), bytes: Vec::new(), token: None }))
+    }
+
+    async fn resume(
+        &self,
+        token: &str,
+        bytes: u64,
+    ) -> Result<(Box<dyn Incoming>, u64), StoreError> {
+        let standing = self.copies().insert(token.to_owned(), None);
+        // Somebody else copies the same file at this moment: a door of our own.
+        if standing == Some(None) {
+            return Ok((self.incoming(bytes).await?, 0));
+        }
+        let standing = standing.flatten().unwrap_or_default();
+        let already = standing.len() as u64;
+        let token = Some(token.to_owned());
+        let incoming = MemoryIncoming { store: self.clone(), bytes: standing, token };
+        self.make_room(bytes.saturating_sub(already))?;
+        Ok((Box::new(incoming), already))
     }
 
     async fn adopt(
