@@ -37,17 +37,40 @@ impl PostgresLedger {
     pub fn new(pool: PgPool) -> Self {
         Self { pool, written: Arc::new(Notify::new()) }
     }
-}
 
-#[async_trait]
-impl Ledger for PostgresLedger {
-    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+    /// Begins a transaction that may append: it is alone with the log until it ends.
+    pub(super) async fn begin(&self) -> Result<Tx<'static>, PortError> {
         let mut tx = self.pool.begin().await.map_err(while_doing("begin a commit"))?;
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(APPENDER_LOCK)
             .execute(&mut *tx)
             .await
             .map_err(while_doing("wait for the log's appender"))?;
+        Ok(tx)
+    }
+
+    /// Appends an event to a transaction of [`Self::begin`] and ends it.
+    pub(super) async fn commit_with(
+        &self,
+        mut tx: Tx<'static>,
+        event: Event,
+    ) -> Result<(), PortError> {
+        let events = append(&mut tx, vec![event]).await?;
+        fold_into_cards(&mut tx, &events).await?;
+        tx.commit().await.map_err(while_doing("commit"))?;
+        self.written.notify_waiters();
+        Ok(())
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+#[async_trait]
+impl Ledger for PostgresLedger {
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let mut tx = self.begin().await?;
         if let Some(expectation) = commit.expect {
             check(&mut tx, expectation).await?;
         }
@@ -230,7 +253,7 @@ impl TryFrom<EventRow> for Recorded<Event> {
     }
 }
 
-type Tx<'a> = Transaction<'a, Postgres>;
+pub(super) type Tx<'a> = Transaction<'a, Postgres>;
 
 async fn check(tx: &mut Tx<'_>, expectation: Expectation) -> Result<(), CommitError> {
     let events = sqlx::query_scalar!(

@@ -4,7 +4,7 @@ pub mod backup;
 pub mod cluster;
 mod jobs;
 mod ledger;
-
+mod people;
 mod shelves;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::ports::PortError;
 
 pub use jobs::PostgresJobQueue;
 pub use ledger::PostgresLedger;
-
+pub use people::PostgresPeople;
 pub use shelves::PostgresShelves;
 
 /// The schema, forward only, carried in the binary.
