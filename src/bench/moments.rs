@@ -282,7 +282,7 @@ impl fmt::Display for Measured {
         )?;
         match self.delay.origin {
             DelayOrigin::Default => {
-                writeln!(f, "delay {DELAY_DEFAULT_S} s (the default; set one with --delay)")?
+                writeln!(f, "delay {DELAY_DEFAULT_S} s (the default; set one with --delay)")?;
             }
             _ => writeln!(f, "delay {} s (set)", self.delay.seconds)?,
         }
@@ -311,6 +311,7 @@ impl fmt::Display for Measured {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are equal by construction")]
 mod tests {
     use std::fs;
     use std::io::Write;
@@ -333,7 +334,9 @@ mod tests {
         let mut lines: Vec<(u32, u32, &str)> = (0..1_200).map(|s| (s, s % 50, "bonsoir")).collect();
         lines.extend((0..60).map(|viewer| (700 + viewer / 10, 100 + viewer, "mdrrr")));
         lines.sort_by_key(|line| line.0);
-        lines.iter().map(|(s, user, text)| format!("{s}.250\tu{user}\t{text}\n")).collect()
+        let lines: Vec<String> =
+            lines.iter().map(|(s, user, text)| format!("{s}.250\tu{user}\t{text}")).collect();
+        lines.join("\n") + "\n"
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub(crate) struct WebConfig {
     pub public_url: Option<String>,
     /// Largest upload, in bytes.
     pub upload_bytes_max: u64,
+    /// Lets a program read `/metrics` from elsewhere: it sends this as a bearer token.
+    pub measures_token: Option<String>,
+    /// 1 when a proxy of ours stands before and names the client last in `X-Forwarded-For`.
+    pub behind_proxy: u8,
 }
 
 /// What reels carry.
@@ -93,6 +97,8 @@ impl Default for WebConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
+            measures_token: None,
+            behind_proxy: 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boot::config::Config;
 use crate::boot::wire::House;
+use crate::web::{App, ServerLimits};
 
 /// Longest a stop may take before what is still in flight is left to the lease's end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -21,7 +22,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     println!("SPARK: {}", server.url);
     if let Some(link) = &server.first_link {
         println!(
-            "First start. This link makes the first administrator, once, within 24 hours:\n  {link}"
+            "First start. This link makes the first administrator, once, within a week:\n  {link}"
         );
     }
     wait_for_stop().await?;
@@ -64,8 +65,15 @@ impl Server {
             worker_name(),
             stop.clone(),
         ));
-        let first_link = None;
-        drop(listener);
+        let (router, _) = crate::web::router(&App::new(house.web_parts(config)?));
+        let (web_stop, limits) = (stop.clone(), ServerLimits::default());
+        tasks.spawn(async move {
+            if let Err(error) = crate::web::serve(listener, router, limits, web_stop).await {
+                tracing::error!(%error, "the pages stopped");
+            }
+        });
+        let first_link = house.accounts.first_link().await?;
+        let first_link = first_link.map(|token| format!("{url}/bienvenue/{}", token.as_str()));
         tracing::info!(url, "ready");
         Ok(Self { house, url, first_link, stop, tasks, _lock: lock })
     }

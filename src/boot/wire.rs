@@ -1,5 +1,7 @@
 //! Opens the systems outside and hands them to the use cases.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,20 +13,26 @@ use sqlx::postgres::PgConnectOptions;
 use crate::adapters::chat_files::ChatFiles;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
+use crate::adapters::host::LinuxHost;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::Cluster;
-use crate::adapters::postgres::{PostgresJobQueue, PostgresLedger, PostgresShelves};
+use crate::adapters::postgres::{
+    PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves,
+};
 use crate::boot::config::{Config, search_path};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::Shelves;
+use crate::use_cases::accounts::{Accounts, Passwords};
 use crate::use_cases::clips::Clips;
+use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::reactions::Reactions;
 use crate::use_cases::villa::Weeks;
+use crate::web::{Parts, Settings};
 
 /// The database a process works on: a private cluster, or somebody else's server.
 pub(crate) struct Database {
@@ -62,14 +70,14 @@ pub(crate) struct House {
     pub database: Database,
     pub pool: PgPool,
     pub clock: Arc<dyn Clock>,
-    pub ledger: Arc<dyn Ledger>,
-    pub shelves: Arc<dyn Shelves>,
     pub store: Arc<dyn MediaStore>,
     pub local_store: LocalStore,
     pub weeks: Weeks,
     pub lives: Lives,
     pub jobs: Jobs,
     pub reactions: Reactions,
+    pub accounts: Accounts,
+    pub health: Health,
 }
 
 impl House {
@@ -80,7 +88,8 @@ impl House {
         let local_store = LocalStore::open(&media_folder(config))?;
         let fonts_dir = lay_out_fonts(&config.data.folder)?;
         let store: Arc<dyn MediaStore> = Arc::new(local_store.clone());
-        let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(pool.clone()));
+        let logs = PostgresLedger::new(pool.clone());
+        let ledger: Arc<dyn Ledger> = Arc::new(logs.clone());
         let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let program = std::env::current_exe().context("cannot find spark's own program")?;
@@ -112,18 +121,48 @@ impl House {
             watermark: config.reels.watermark.clone(),
         };
         let queue = Arc::new(PostgresJobQueue::new(pool.clone()));
+        let people = Arc::new(PostgresPeople::new(logs));
+        let accounts = Accounts { people, clock: clock.clone(), passwords: Passwords::default() };
+        let health = Health {
+            ledger: ledger.clone(),
+            queue: queue.clone(),
+            store: store.clone(),
+            host: Arc::new(LinuxHost),
+        };
         Ok(Self {
-            weeks: Weeks { ledger: ledger.clone(), shelves: shelves.clone() },
+            accounts,
+            health,
+            weeks: Weeks { ledger: ledger.clone(), shelves },
             jobs: Jobs { queue, lives: lives.clone(), moments, clips },
-            reactions: Reactions { ledger: ledger.clone() },
+            reactions: Reactions { ledger },
             database,
             pool,
             clock,
-            ledger,
-            shelves,
             store,
             local_store,
             lives,
+        })
+    }
+
+    /// What the web is made of.
+    pub(crate) fn web_parts(&self, config: &Config) -> Result<Parts> {
+        Ok(Parts {
+            weeks: self.weeks.clone(),
+            lives: self.lives.clone(),
+            moments: self.jobs.moments.clone(),
+            clips: self.jobs.clips.clone(),
+            jobs: self.jobs.clone(),
+            accounts: self.accounts.clone(),
+            health: self.health.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            link_key: link_key(&config.data.folder, &*self.clock)?,
+            settings: Settings {
+                base_url: config.web.public_url.clone(),
+                measures_token: config.web.measures_token.clone(),
+                behind_proxy: config.web.behind_proxy == 1,
+                upload_bytes_max: config.web.upload_bytes_max,
+            },
         })
     }
 
@@ -132,6 +171,30 @@ impl House {
         self.pool.close().await;
         self.database.close().await
     }
+}
+
+/// The key that signs media links: drawn once, kept for its owner alone.
+fn link_key(data: &Path, clock: &dyn Clock) -> Result<[u8; 32]> {
+    let path = data.join("link.key");
+    if let Ok(standing) = std::fs::read(&path) {
+        return <[u8; 32]>::try_from(standing).map_err(|_| {
+            anyhow::anyhow!(
+                "`{}` is not a key of 32 bytes: remove it, links will be signed anew",
+                path.display()
+            )
+        });
+    }
+    let key = clock.new_secret();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    file.write_all(&key)
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(key)
 }
 
 /// Where the media of a data folder lie.

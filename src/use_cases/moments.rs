@@ -10,11 +10,12 @@ use crate::domain::ids::{LiveId, MomentId};
 use crate::domain::live::LiveEvent;
 use crate::domain::moments::bounds::{quiet_instants, suggest_span};
 use crate::domain::moments::delay::{Delay, DelayOrigin};
-use crate::domain::moments::detector::Detector;
 use crate::domain::moments::event::{MOMENTS_KEPT_MAX, MomentEvent};
+use crate::domain::moments::lexicon::Lexicon;
 use crate::domain::moments::moment::{Moment, MomentKind};
 use crate::domain::moments::params::Params;
 use crate::domain::moments::rank::{SUGGESTION_SPACING_S, rank};
+use crate::domain::moments::recorded::find_moments;
 use crate::domain::moments::signal::{
     AudienceEvent, ChatterId, Heard, Message, Signal, Vote, VoteKind,
 };
@@ -103,30 +104,21 @@ impl Moments {
 
 /// Hears a whole recorded stream: once to learn how far the chat runs behind, once more knowing it.
 fn hear_all(messages: &[ChatMessage], inspection: &Inspection) -> (Vec<Moment>, Delay) {
-    let mut listener = Detector::new(Params::default());
-    hear(&mut listener, messages, inspection);
-    let delay = listener.estimated_delay().unwrap_or_default();
-    let mut detector = Detector::new(Params { delay, ..Params::default() });
-    let found = hear(&mut detector, messages, inspection);
-    (found, detector.delay())
+    let signals = signals_of(messages, inspection);
+    find_moments(signals.iter().copied(), &Params::default(), &Lexicon::default())
 }
 
-fn hear(detector: &mut Detector, messages: &[ChatMessage], inspection: &Inspection) -> Vec<Moment> {
-    let mut found = Vec::new();
-    let mut sound = inspection
-        .loudness
-        .lufs
-        .iter()
-        .enumerate()
-        .map(|(index, &lufs)| ((index as u64 + 1) * 1_000 / SERIES_HZ as u64, lufs))
-        .peekable();
+/// Chat and sound in order of time.
+fn signals_of<'m>(messages: &'m [ChatMessage], inspection: &Inspection) -> Vec<Signal<'m>> {
+    let mut signals = Vec::with_capacity(messages.len() + inspection.loudness.lufs.len());
+    for (index, &lufs) in inspection.loudness.lufs.iter().enumerate() {
+        let at_ms = (index as u64 + 1) * 1_000 / SERIES_HZ as u64;
+        signals.push(Signal { at_ms, heard: Heard::Loudness { lufs } });
+    }
     for message in messages {
         let at_ms = u64::try_from(message.offset_ms).unwrap_or(0);
-        while let Some((heard_ms, lufs)) = sound.next_if(|(heard_ms, _)| *heard_ms <= at_ms) {
-            found
-                .extend(detector.hear(Signal { at_ms: heard_ms, heard: Heard::Loudness { lufs } }));
-        }
-        let by = ChatterId::of_login(&message.viewer_id);
+        // Known bots are known by name; platforms' ids are numbers.
+        let by = ChatterId::of_login(&message.viewer_name);
         let heard = if is_vote(&message.text) {
             Heard::Vote(Vote { by, is_trusted: message.trusted, kind: VoteKind::Command })
         } else {
@@ -136,17 +128,14 @@ fn hear(detector: &mut Detector, messages: &[ChatMessage], inspection: &Inspecti
                 is_trusted: message.trusted,
             })
         };
-        found.extend(detector.hear(Signal { at_ms, heard }));
+        signals.push(Signal { at_ms, heard });
         if message.bits > 0 {
             let heard = Heard::Audience(AudienceEvent::Cheer { bits: message.bits });
-            found.extend(detector.hear(Signal { at_ms, heard }));
+            signals.push(Signal { at_ms, heard });
         }
     }
-    for (heard_ms, lufs) in sound {
-        found.extend(detector.hear(Signal { at_ms: heard_ms, heard: Heard::Loudness { lufs } }));
-    }
-    found.extend(detector.finish());
-    found
+    signals.sort_by_key(|signal| signal.at_ms);
+    signals
 }
 
 /// The best, spaced. A moment heard again (a late vote) replaces its earlier self; support is told after what happened.

@@ -15,7 +15,8 @@ const TRUSTED_BADGES: [&str; 3] = ["broadcaster", "moderator", "lead_moderator"]
 #[derive(Deserialize)]
 pub(super) struct Comment {
     node: Option<Box<Comment>>,
-    _id: Option<Id>,
+    #[serde(rename = "_id")]
+    own_id: Option<Id>,
     id: Option<Id>,
     content_offset_seconds: Option<f64>,
     #[serde(rename = "contentOffsetSeconds")]
@@ -26,7 +27,8 @@ pub(super) struct Comment {
 
 #[derive(Deserialize)]
 struct Commenter {
-    _id: Option<Id>,
+    #[serde(rename = "_id")]
+    own_id: Option<Id>,
     id: Option<Id>,
     name: Option<String>,
     login: Option<String>,
@@ -52,7 +54,8 @@ struct Fragment {
 
 #[derive(Deserialize)]
 struct Badge {
-    _id: Option<String>,
+    #[serde(rename = "_id")]
+    own_id: Option<String>,
     #[serde(rename = "setID")]
     set_id: Option<String>,
 }
@@ -80,7 +83,7 @@ impl Comment {
         // A deleted account leaves a message without commenter.
         let (user_id, login, display_name) = match self.commenter {
             Some(who) => (
-                who._id.or(who.id).map(|id| id.0),
+                who.own_id.or(who.id).map(|id| id.0),
                 who.name.or(who.login),
                 who.display_name.or(who.display_camel),
             ),
@@ -92,7 +95,7 @@ impl Comment {
             .unwrap_or_default()
             .into_iter()
             .flatten()
-            .filter_map(|badge| badge._id.or(badge.set_id))
+            .filter_map(|badge| badge.own_id.or(badge.set_id))
             .collect();
         let text = match message.body {
             Some(body) => body,
@@ -106,7 +109,7 @@ impl Comment {
         };
         let line = ChatLine {
             offset_ms: 0,
-            message_id: self._id.or(self.id).map(|id| id.0).filter(|id| !id.is_empty()),
+            message_id: self.own_id.or(self.id).map(|id| id.0).filter(|id| !id.is_empty()),
             user_id,
             login,
             display_name,
@@ -141,4 +144,33 @@ impl<'de> Deserialize<'de> for Id {
         }
         deserializer.deserialize_any(AnyId)
     }
+}
+
+/// Replaces `\ud83d` and its kind by U+FFFD where its other half is missing.
+pub(super) fn without_half_emojis(json: &str) -> String {
+    let unit = |from: usize| {
+        let digits = json.get(from..from + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut mended = String::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(found) = json[at..].find('\\') {
+        mended.push_str(&json[at..at + found]);
+        at += found;
+        let length = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                mended.push('\u{fffd}');
+                at += 6;
+                continue;
+            }
+            (Some(_), _) => 6,
+            // The backslash and what it escapes, of whatever width.
+            (None, _) => 1 + json[at + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+        mended.push_str(&json[at..at + length]);
+        at += length;
+    }
+    mended.push_str(&json[at..]);
+    mended
 }

@@ -1,30 +1,28 @@
 //! Walks a JSON export as a stream: messages are parsed one by one, all else (embedded images of
 //! hundreds of megabytes too) is passed over without being kept.
 
-use super::comment::{Comment, Read};
+use super::comment::{Comment, Read, without_half_emojis};
 use super::error::ChatFileError;
+use super::scan::{NESTING_MAX, Scan};
 use super::source::{Place, Source};
 use super::{ChatFormat, ExportedVideo, Sink};
-
-/// Nesting beyond this is an attack, not a chat.
-const NESTING_MAX: usize = 96;
 
 /// Reads every JSON value of the file (pages of an API may simply follow one another); answers the
 /// number of unpacked bytes.
 pub(super) fn read(source: Source, sink: &mut Sink<'_>) -> Result<u64, ChatFileError> {
-    let mut walk =
-        Walk { source, sink, tape: Vec::new(), taping: None, found_list: false, exported: false };
-    while let Some(byte) = walk.next_byte()? {
+    let scan = Scan::new(source, sink.limits.record_bytes_max);
+    let mut walk = Walk { scan, sink, found_list: false, exported: false };
+    while let Some(byte) = walk.scan.next_byte()? {
         match byte {
             b'{' => {
-                walk.pass();
+                walk.scan.pass();
                 walk.members(Holder::Root, None, 0)?;
             }
             b'[' => {
-                walk.pass();
+                walk.scan.pass();
                 walk.records(true)?;
             }
-            _ => return Err(walk.broken("expected `{` or `[`")),
+            _ => return Err(walk.scan.broken("expected `{` or `[`")),
         }
     }
     if walk.exported && walk.found_list {
@@ -33,7 +31,7 @@ pub(super) fn read(source: Source, sink: &mut Sink<'_>) -> Result<u64, ChatFileE
     if !walk.found_list {
         return Err(ChatFileError::Unrecognised { why: "JSON without a list of comments" });
     }
-    Ok(walk.source.offset())
+    Ok(walk.scan.source.offset())
 }
 
 /// Which object the members being read belong to.
@@ -46,11 +44,8 @@ enum Holder {
 }
 
 struct Walk<'a, 'b> {
-    source: Source,
+    scan: Scan,
     sink: &'a mut Sink<'b>,
-    /// The bytes of the value being kept, and where it began.
-    tape: Vec<u8>,
-    taping: Option<Place>,
     found_list: bool,
     /// TwitchDownloader's own members were seen beside the comments.
     exported: bool,
@@ -65,57 +60,57 @@ impl Walk<'_, '_> {
         depth: usize,
     ) -> Result<(), ChatFileError> {
         if depth > NESTING_MAX {
-            return Err(self.broken("nested too deeply"));
+            return Err(self.scan.broken("nested too deeply"));
         }
         let mut first = first_key.is_none();
         loop {
             let key = if let Some(key) = first_key.take() {
                 key
             } else {
-                match self.next_byte()? {
+                match self.scan.next_byte()? {
                     Some(b'}') if first => {
-                        self.pass();
+                        self.scan.pass();
                         return Ok(());
                     }
-                    Some(b'"') => self.keep_value()?.0,
-                    _ => return Err(self.broken("expected a name in quotes")),
+                    Some(b'"') => self.scan.keep_value()?.0,
+                    _ => return Err(self.scan.broken("expected a name in quotes")),
                 }
             };
             first = false;
-            self.expect(b':', "expected `:`")?;
+            self.scan.expect(b':', "expected `:`")?;
             self.member(holder, &key, depth)?;
-            match self.next_byte()? {
-                Some(b',') => self.pass(),
+            match self.scan.next_byte()? {
+                Some(b',') => self.scan.pass(),
                 Some(b'}') => {
-                    self.pass();
+                    self.scan.pass();
                     return Ok(());
                 }
-                _ => return Err(self.broken("expected `,` or `}`")),
+                _ => return Err(self.scan.broken("expected `,` or `}`")),
             }
         }
     }
 
     fn member(&mut self, holder: Holder, key: &[u8], depth: usize) -> Result<(), ChatFileError> {
-        let opening = self.next_byte()?;
+        let opening = self.scan.next_byte()?;
         let name = key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\""));
         match (name.unwrap_or_default(), opening) {
             (b"comments" | b"edges", Some(b'[')) => {
-                self.pass();
+                self.scan.pass();
                 self.records(false)
             }
             (b"comments" | b"data", Some(b'{')) => {
-                self.pass();
+                self.scan.pass();
                 self.members(Holder::Other, None, depth + 1)
             }
             (b"video", Some(b'{')) => {
                 self.exported |= holder == Holder::Root;
-                self.pass();
+                self.scan.pass();
                 let holder = if holder == Holder::Root { Holder::Video } else { Holder::Other };
                 self.members(holder, None, depth + 1)
             }
             (b"streamer", Some(b'{')) if holder == Holder::Root => {
                 self.exported = true;
-                self.pass();
+                self.scan.pass();
                 self.members(Holder::Streamer, None, depth + 1)
             }
             (
@@ -123,11 +118,11 @@ impl Walk<'_, '_> {
                 Some(b'"' | b'0'..=b'9'),
             ) if matches!(holder, Holder::Video | Holder::Streamer) => {
                 let name = name.to_vec();
-                let (value, _) = self.keep_value()?;
+                let (value, _) = self.scan.keep_value()?;
                 note(self.sink.report.video.get_or_insert_default(), holder, &name, &value);
                 Ok(())
             }
-            _ => self.skip_value(),
+            _ => self.scan.skip_value(),
         }
     }
 
@@ -135,52 +130,51 @@ impl Walk<'_, '_> {
     /// of an API's answer: its first name tells.
     fn records(&mut self, bare: bool) -> Result<(), ChatFileError> {
         self.found_list |= !bare;
-        if self.next_byte()? == Some(b']') {
-            self.pass();
+        if self.scan.next_byte()? == Some(b']') {
+            self.scan.pass();
             self.found_list = true;
             return Ok(());
         }
         loop {
-            match self.next_byte()? {
-                None => return Err(self.broken("the list of comments has no end")),
+            match self.scan.next_byte()? {
+                None => return Err(self.scan.broken("the list of comments has no end")),
                 Some(b'{') if bare => self.page_or_record()?,
                 Some(_) => {
-                    let (record, place) = self.keep_value()?;
+                    let (record, place) = self.scan.keep_value()?;
                     self.record(&record, place)?;
-                    self.tape = record;
+                    self.scan.tape = record;
                 }
             }
-            match self.next_byte()? {
-                Some(b',') => self.pass(),
+            match self.scan.next_byte()? {
+                Some(b',') => self.scan.pass(),
                 Some(b']') => {
-                    self.pass();
+                    self.scan.pass();
                     return Ok(());
                 }
-                None => return Err(self.broken("the list of comments has no end")),
-                Some(_) => return Err(self.broken("expected `,` or `]`")),
+                None => return Err(self.scan.broken("the list of comments has no end")),
+                Some(_) => return Err(self.scan.broken("expected `,` or `]`")),
             }
         }
     }
 
     fn page_or_record(&mut self) -> Result<(), ChatFileError> {
-        let place = self.source.place();
-        self.start_tape(place);
-        self.take(1)?;
-        if self.next_byte()? == Some(b'"') {
-            let from = self.tape.len();
-            self.skip_value()?;
-            let key = self.tape[from..].to_vec();
+        let place = self.scan.source.place();
+        self.scan.start_tape(place);
+        self.scan.take(1)?;
+        if self.scan.next_byte()? == Some(b'"') {
+            let from = self.scan.tape.len();
+            self.scan.skip_value()?;
+            let key = self.scan.tape[from..].to_vec();
             if matches!(&key[..], b"\"data\"" | b"\"comments\"" | b"\"video\"" | b"\"errors\"") {
-                self.taping = None;
+                self.scan.end_tape();
                 return self.members(Holder::Other, Some(key), 1);
             }
         }
-        self.skip_nested(1, 1)?;
-        self.taping = None;
+        self.scan.skip_nested(1, 1)?;
         self.found_list = true;
-        let record = std::mem::take(&mut self.tape);
+        let record = self.scan.end_tape();
         self.record(&record, place)?;
-        self.tape = record;
+        self.scan.tape = record;
         Ok(())
     }
 
@@ -192,7 +186,11 @@ impl Walk<'_, '_> {
         let comment = match serde_json::from_str::<Option<Comment>>(text) {
             Ok(Some(comment)) => comment,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(not_parsed(&error, bytes, place)),
+            // A message cut in the middle of an emoji is no reason to refuse a stream.
+            Err(error) => match serde_json::from_str(&without_half_emojis(text)) {
+                Ok(comment) => comment,
+                Err(_) => return Err(not_parsed(&error, bytes, place)),
+            },
         };
         match comment.into_line() {
             Read::Line { line, seconds, format } => {
@@ -207,179 +205,7 @@ impl Walk<'_, '_> {
             }),
         }
     }
-
-    /// Reads one value whole, up to the record limit.
-    fn keep_value(&mut self) -> Result<(Vec<u8>, Place), ChatFileError> {
-        let place = self.source.place();
-        self.start_tape(place);
-        self.skip_value()?;
-        self.taping = None;
-        Ok((std::mem::take(&mut self.tape), place))
-    }
-
-    fn start_tape(&mut self, place: Place) {
-        self.tape.clear();
-        self.taping = Some(place);
-    }
-
-    /// Passes over one value; the tape, if it runs, keeps it.
-    fn skip_value(&mut self) -> Result<(), ChatFileError> {
-        match self.next_byte()? {
-            Some(b'"') => self.skip_string(),
-            Some(b'{') => {
-                self.take(1)?;
-                self.skip_nested(1, 1)
-            }
-            Some(b'[') => {
-                self.take(1)?;
-                self.skip_nested(1, 0)
-            }
-            Some(byte) if is_scalar(byte) => self.skip_scalar(),
-            Some(_) => Err(self.broken("expected a value")),
-            None => Err(self.broken("the file ends where a value is expected")),
-        }
-    }
-
-    /// Passes over what is left of `depth` open brackets; bit n of `objects` tells whether
-    /// bracket n (innermost is bit 0) is a brace.
-    fn skip_nested(&mut self, mut depth: usize, mut objects: u128) -> Result<(), ChatFileError> {
-        while depth > 0 {
-            let Some(byte) = self.next_byte()? else {
-                return Err(self.broken("the file ends inside a value"));
-            };
-            match byte {
-                b'"' => self.skip_string()?,
-                b'{' | b'[' => {
-                    if depth > NESTING_MAX {
-                        return Err(self.broken("nested too deeply"));
-                    }
-                    objects = objects << 1 | u128::from(byte == b'{');
-                    depth += 1;
-                    self.take(1)?;
-                }
-                b'}' | b']' => {
-                    if (objects & 1 == 1) != (byte == b'}') {
-                        return Err(self.broken("a bracket closes another kind of bracket"));
-                    }
-                    objects >>= 1;
-                    depth -= 1;
-                    self.take(1)?;
-                }
-                b',' | b':' => self.take(1)?,
-                byte if is_scalar(byte) => self.skip_scalar()?,
-                _ => return Err(self.broken("unexpected byte")),
-            }
-        }
-        Ok(())
-    }
-
-    fn skip_scalar(&mut self) -> Result<(), ChatFileError> {
-        loop {
-            let chunk = self.source.chunk()?;
-            let whole = chunk.len();
-            let count = chunk.iter().position(|&byte| !is_scalar(byte)).unwrap_or(whole);
-            self.take(count)?;
-            if count < whole || whole == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    fn skip_string(&mut self) -> Result<(), ChatFileError> {
-        self.take(1)?;
-        loop {
-            let chunk = self.source.chunk()?;
-            let Some(stop) = chunk.iter().position(|&byte| ENDS_PLAIN_TEXT[byte as usize]) else {
-                let count = chunk.len();
-                if count == 0 {
-                    return Err(self.broken("the file ends inside a text"));
-                }
-                self.take(count)?;
-                continue;
-            };
-            let byte = chunk[stop];
-            match byte {
-                b'"' => return self.take(stop + 1),
-                b'\\' => {
-                    self.take(stop + 1)?;
-                    if self.source.peek()?.is_none() {
-                        return Err(self.broken("the file ends inside a text"));
-                    }
-                    self.take(1)?;
-                }
-                _ => {
-                    self.take(stop)?;
-                    return Err(self.broken("a text holds a raw control character"));
-                }
-            }
-        }
-    }
-
-    /// Moves over bytes of the present chunk, onto the tape if it runs.
-    #[inline]
-    fn take(&mut self, count: usize) -> Result<(), ChatFileError> {
-        if let Some(start) = self.taping {
-            let max = self.sink.limits.record_bytes_max;
-            if self.tape.len() + count > max {
-                return Err(ChatFileError::RecordTooLong { line: start.line, at: start.at, max });
-            }
-            let chunk = self.source.chunk()?;
-            self.tape.extend_from_slice(&chunk[..count]);
-        }
-        self.source.advance(count);
-        Ok(())
-    }
-
-    /// Moves over one byte of structure that is never kept.
-    fn pass(&mut self) {
-        self.source.advance(1);
-    }
-
-    /// The next byte that is no white space, left unread.
-    #[inline]
-    fn next_byte(&mut self) -> Result<Option<u8>, ChatFileError> {
-        loop {
-            match self.source.peek()? {
-                Some(b'\n') => {
-                    self.take(1)?;
-                    self.source.line_ended();
-                }
-                Some(b' ' | b'\t' | b'\r') => self.take(1)?,
-                other => return Ok(other),
-            }
-        }
-    }
-
-    fn expect(&mut self, byte: u8, why: &'static str) -> Result<(), ChatFileError> {
-        if self.next_byte()? != Some(byte) {
-            return Err(self.broken(why));
-        }
-        self.pass();
-        Ok(())
-    }
-
-    fn broken(&self, why: &'static str) -> ChatFileError {
-        let Place { at, line, column } = self.source.place();
-        ChatFileError::BrokenJson { line, column, at, why: why.to_owned() }
-    }
 }
-
-const fn is_scalar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
-}
-
-/// The bytes a JSON text cannot hold as they are: quote, backslash, control characters.
-const ENDS_PLAIN_TEXT: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        ends[byte] = true;
-        byte += 1;
-    }
-    ends[b'"' as usize] = true;
-    ends[b'\\' as usize] = true;
-    ends
-};
 
 /// Keeps what an export says of its video; a value of an unexpected kind says nothing.
 fn note(video: &mut ExportedVideo, holder: Holder, name: &[u8], value: &[u8]) {
@@ -407,7 +233,7 @@ fn note(video: &mut ExportedVideo, holder: Holder, name: &[u8], value: &[u8]) {
 /// Where byte `index` of a kept value stands in the file.
 fn place_in(bytes: &[u8], index: usize, start: Place) -> Place {
     let before = &bytes[..index.min(bytes.len())];
-    let lines = before.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let lines = before.split(|&byte| byte == b'\n').count() as u64 - 1;
     let column = match before.iter().rposition(|&byte| byte == b'\n') {
         Some(newline) => (index - newline) as u64,
         None => start.column + index as u64,

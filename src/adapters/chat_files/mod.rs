@@ -6,6 +6,7 @@
 mod comment;
 mod error;
 mod json;
+mod scan;
 mod source;
 mod table;
 #[cfg(test)]

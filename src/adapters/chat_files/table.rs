@@ -108,7 +108,7 @@ impl Shape {
             let cell = std::str::from_utf8(cell).unwrap_or_default().trim().trim_matches('"');
             seconds_of(cell, delimiter).is_some()
         };
-        let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
+        let count = |delimiter: u8| line.split(|&byte| byte == delimiter).count() - 1;
         // A cell may hold the other delimiters, so the one that leaves a time in front wins.
         let known = [b'\t', b';', b','];
         let timed = known.into_iter().find(|&byte| count(byte) >= 2 && first_is_time(byte));
@@ -240,7 +240,7 @@ impl Rows {
         self.ends.push(self.cells.len());
         if let Err(error) = std::str::from_utf8(&self.raw) {
             let before = &self.raw[..error.valid_up_to()];
-            let lines = before.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let lines = before.split(|&byte| byte == b'\n').count() as u64 - 1;
             let at = place.at + before.len() as u64;
             return Err(ChatFileError::NotUtf8 { line: place.line + lines, at });
         }

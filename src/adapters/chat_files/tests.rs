@@ -223,6 +223,19 @@ fn what_cannot_be_used_is_left_out_and_counted() {
 }
 
 #[test]
+fn half_an_emoji_does_not_refuse_a_stream() {
+    let text = export(
+        &[comment("a", "1", r"fin \ud83d"), comment("b", "2", r"\udc00 \ud83d\ude00 \\ \ud83dé")]
+            .join(","),
+    );
+    check_texts(
+        text,
+        ChatFormat::TwitchDownloader,
+        &[(1000, "Léa", "fin \u{fffd}"), (2000, "Léa", "\u{fffd} 😀 \\ \u{fffd}é")],
+    );
+}
+
+#[test]
 fn an_absent_file_and_a_folder_are_unreadable() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().join("none.json"), folder.path().to_owned()] {

@@ -19,11 +19,6 @@ impl Baseline {
         self.usual = before + (level - before) / f64::from(self.ticks);
         level - before
     }
-
-    /// Forgets by `ticks` of silence at once.
-    pub(crate) fn fade(&mut self, ticks: u64, tau_ticks: u32) {
-        self.usual *= (-(ticks as f64) / f64::from(tau_ticks)).exp();
-    }
 }
 
 #[cfg(test)]

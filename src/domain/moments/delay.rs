@@ -16,17 +16,15 @@ const LAGS: usize = EARLY_S + 61;
 /// A lag this much closer to the possible ones is no control: bursts are some seconds wide.
 const CONTROL_GAP_S: usize = 6;
 /// Bursts of a few seconds make neighbouring seconds alike; this many count as one.
-const SECONDS_ALIKE: f64 = 8.0;
+const SECONDS_ALIKE: f64 = 4.0;
 /// The correlation must be this many times what chance does.
-const STANDS_OUT: f64 = 4.0;
+const STANDS_OUT: f64 = 3.5;
 /// Seconds of sound and chat before an estimate is tried.
 const SECONDS_MIN: f64 = 180.0;
 /// What is older weighs less: half an hour.
 const FORGET: f64 = 1.0 / 1_800.0;
 /// Slow changes (music, a full room) are not bursts.
 const DRIFT: f64 = 1.0 / 60.0;
-/// The middle of a reaction comes this much after the 15 seconds that hold it begin to fill.
-const MIDDLE_S: f64 = 2.0;
 /// The creator sets a mark this long after what is marked.
 pub(crate) const MARK_REACTION_S: f64 = 3.0;
 /// A mark weighs like this much loudness for three seconds.
@@ -66,8 +64,8 @@ impl Delay {
 }
 
 /// The delay of a whole stream from two series of one value a second, loudness over its usual
-/// (LU) and reactions in chat, and the instants (seconds) of marks or cues on stage. The default
-/// when no lag stands out.
+/// (LU) and reactions in chat, and the instants (seconds) of marks or cues on stage: how long after
+/// the sound the reactions culminate. The default when no lag stands out.
 pub fn estimate_delay(loudness_excess: &[f64], reactions: &[f64], marks: &[f64]) -> Delay {
     let mut estimator = DelayEstimator::default();
     for (second, &reaction) in reactions.iter().enumerate() {
@@ -137,7 +135,8 @@ impl DelayEstimator {
         self.seconds += 1.0 - self.seconds * FORGET;
     }
 
-    /// The lag that stands out, as a calibrated delay; `None` when none does.
+    /// The lag that stands out, from the middle of a sound to where reactions to it culminate;
+    /// `None` when none does.
     pub fn estimate(&self) -> Option<Delay> {
         let power = (self.loudness_power * self.reactions_power).sqrt();
         if self.seconds < SECONDS_MIN || power <= f64::EPSILON {
@@ -176,7 +175,7 @@ impl DelayEstimator {
             sum += height * (lag as f64 - EARLY_S as f64);
         }
         Some(Delay {
-            seconds: (sum / weight - MIDDLE_S).max(0.0),
+            seconds: sum / weight,
             origin: DelayOrigin::Calibrated,
             confidence: (stands_out / (2.0 * STANDS_OUT)).min(1.0),
         })
@@ -193,7 +192,9 @@ fn burst(value: f64, usual: &mut f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::moments::delay::{DELAY_DEFAULT_S, DelayOrigin, estimate_delay};
+    use crate::domain::moments::delay::{
+        DELAY_DEFAULT_S, DelayEstimator, DelayOrigin, estimate_delay,
+    };
     use crate::domain::moments::rehearsed::{Dice, loudness_with_bursts, reactions_to};
 
     #[test]
@@ -220,6 +221,25 @@ mod tests {
             accepted += u32::from(delay.origin == DelayOrigin::Calibrated);
         }
         assert!(accepted <= 4, "{accepted} of 200");
+    }
+
+    #[test]
+    fn unrelated_sound_and_chat_are_refused_all_along() {
+        let mut accepted = 0;
+        for seed in 0..100 {
+            let (loudness, _) = loudness_with_bursts(&mut Dice::new(seed), 7_200);
+            let (_, others) = loudness_with_bursts(&mut Dice::new(seed + 1_000), 7_200);
+            let reactions = reactions_to(&mut Dice::new(seed + 99), &others, 10, 7_200);
+            let mut estimator = DelayEstimator::default();
+            let mut was_accepted = false;
+            for second in 0..7_200 {
+                estimator.hear(loudness[second], reactions[second]);
+                was_accepted |= second % 10 == 0 && estimator.estimate().is_some();
+            }
+            accepted += u32::from(was_accepted);
+        }
+        println!("ALL ALONG {accepted}");
+        assert!(accepted <= 5, "{accepted} of 100");
     }
 
     #[test]

@@ -17,26 +17,25 @@ pub enum Mood {
     Shock,
 }
 
+// Only what is nearly always a reaction to what was just seen: words of ordinary talk (« nuts »,
+// « sick », « énorme ») and emotes of grief, disgust or doubt are left out.
 const AWE: &str = "\
     pog pogchamp poggers pogu pogger pogslide poggies pogey pagman pagchomp kreygasm \
-    wow woah whoa woo woohoo omg omfg holy insane unreal unbelievable amazing incredible legendary \
-    godlike nuts sick epic hype sheesh letsgo lesgo lfg clip clipthat clipped \
-    ez ezclap clap gg ggs ggwp wp gigachad goat \
-    incroyable enorme énorme dingue ouf wouah waouh ouah whaou magnifique magistral masterclass \
-    bravo chapeau monstrueux légendaire legendaire \
+    wow woah whoa woohoo omg omfg holy insane unreal unbelievable incredible amazing godlike \
+    sheesh letsgo lesgo lfg clip clipped clap ezclap gg ggs ggwp wp gigachad \
+    incroyable wouah waouh ouah whaou dingue magistral masterclass monstrueux bravo chapeau \
     🔥 🤩 👏 🎉 🏆";
 
 const LAUGHTER: &str = "\
-    lul lulw luls lulz kekw kek kekl omegalul lol lols lolol lmao lmfao rofl roflmao xd xdd \
-    eleggigle 4head icant pepelaugh hahaa \
-    mdr mdrr ptdr ptdrr xptdr jpp pété \
+    lul lulw luls lulz kekw kek omegalul lol lols lolz lmao lmfao rofl roflmao xd xdd \
+    eleggigle 4head icant pepelaugh haha hahaha \
+    mdr ptdr xptdr jpp explosé \
     😂 🤣 😆 😹 💀";
 
 const SHOCK: &str = "\
-    wtf wth wutface jebaited notlikethis swiftrage babyrage dansgame failfish monkas monkaw \
-    monkagiga pepehands sadge biblethump rip noway nowaying nani oof waytoodank \
-    kwa oskour aled nooo nonn \
-    😱 😮 😨 🤯 😭";
+    wtf wth wutface jebaited notlikethis swiftrage babyrage monkaw monkagiga waytoodank \
+    noway nowaying nani oof oskour aled \
+    😱 😮 😨 🤯";
 
 /// Accounts that answer by themselves; ids made with [`ChatterId::of_login`] are known.
 const BOTS: [&str; 14] = [

@@ -7,6 +7,7 @@ pub mod lexicon;
 pub mod reading;
 
 pub mod baseline;
+pub mod history;
 pub mod loudness;
 pub mod windows;
 
@@ -25,6 +26,7 @@ pub mod params;
 pub mod detector;
 pub mod event;
 pub mod rank;
+pub mod recorded;
 
 #[cfg(test)]
 mod rehearsed;

@@ -16,11 +16,12 @@ pub struct Moment {
     pub peak_s: f64,
     /// Where chat began to rise.
     pub onset_s: f64,
-    /// When it happened in the picture: `peak_s` less the delay of the chat.
+    /// When it happened in the picture: where the reaction begins (`onset_s`, but not before
+    /// `peak_s` nor more than 8 s after it) less the delay, or a jump of the sound close by.
     pub event_s: f64,
     /// The suggested clip.
     pub span: Span,
-    /// Sum of the shares of `reasons`; 3 is a moment worth a reel on most channels.
+    /// Sum of the shares of `reasons`; from 2.5 about ten an hour (esports chats).
     pub score: f64,
     pub kind: MomentKind,
     /// The mood most reactions share, when there are any.

@@ -1,4 +1,4 @@
-//! Where a burst of messages begins and ends, from the messages of each second.
+//! Where a burst of messages begins and culminates, from the messages of each second.
 
 /// A burst begins where the smoothed rate is this much of the way from the usual to the peak.
 const RISE: f64 = 0.3;
@@ -6,14 +6,16 @@ const RISE: f64 = 0.3;
 const WALK_S: usize = 40;
 const SMOOTH_S: usize = 5;
 
-/// The first and last index of the burst whose peak lies in `peak_from..peak_to` of `rates`
-/// (messages of each second); `usual` is the mean rate before it.
-pub(crate) fn burst(
-    rates: &[f64],
-    peak_from: usize,
-    peak_to: usize,
-    usual: f64,
-) -> Option<(usize, usize)> {
+/// Indices of the seconds in which a burst begins and culminates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Burst {
+    pub(crate) first: usize,
+    pub(crate) peak: usize,
+}
+
+/// The burst whose peak lies in `peak_from..peak_to` of `rates` (messages of each second);
+/// `usual` is the mean rate before it.
+pub(crate) fn burst(rates: &[f64], peak_from: usize, peak_to: usize, usual: f64) -> Option<Burst> {
     let rates = smooth(&smooth(rates));
     let within = rates.get(peak_from..peak_to.min(rates.len()))?;
     let mut peak = 0;
@@ -29,11 +31,7 @@ pub(crate) fn burst(
     while first > 0 && peak - first < WALK_S && rates[first - 1] >= foot {
         first -= 1;
     }
-    let mut last = peak;
-    while last + 1 < rates.len() && rates[last + 1] >= foot {
-        last += 1;
-    }
-    Some((first, last))
+    Some(Burst { first, peak })
 }
 
 fn smooth(rates: &[f64]) -> Vec<f64> {
@@ -54,8 +52,9 @@ mod tests {
     fn a_burst_begins_where_the_rate_leaves_the_usual() {
         let mut rates = vec![1.0; 100];
         rates[60..70].fill(20.0);
-        let (first, last) = burst(&rates, 50, 80, 1.0).unwrap();
-        assert!(first.abs_diff(59) <= 2, "{first}");
-        assert!(last.abs_diff(70) <= 2, "{last}");
+        let found = burst(&rates, 50, 80, 1.0).unwrap();
+        assert!(found.first.abs_diff(59) <= 2, "{found:?}");
+        assert!(found.peak.abs_diff(64) <= 2, "{found:?}");
+        assert_eq!(burst(&[], 0, 30, 1.0), None);
     }
 }

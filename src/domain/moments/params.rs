@@ -6,14 +6,13 @@ use crate::domain::moments::delay::Delay;
 
 /// Weights and limits of the score.
 ///
-/// The formula is a log-excess sum: ln of how many times the usual chatters, reactions, short
-/// messages and shouts there are, less the concentration of tokens.
+/// The score is a log-excess sum: ln of how many times the usual chatters, reactions and shouts
+/// there are, less the concentration of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Params {
     pub chatters_weight: f64,
     pub reactions_weight: f64,
-    pub short_messages_weight: f64,
     pub shouts_weight: f64,
     pub repetition_weight: f64,
     /// Repetition beyond this says no more.
@@ -30,9 +29,9 @@ pub struct Params {
     pub chatters_min: u32,
     /// Seconds at the start in which nothing is raised: there is no usual level yet.
     pub warm_up_s: u32,
-    /// Moments below this are not told.
+    /// Moments below this are not told, unless the creator or a moderator asked for them.
     pub score_min: f64,
-    /// After a moment was told, none within this many seconds.
+    /// After a moment was told, none within this many seconds, with the same exception.
     pub refractory_s: u32,
     /// How far chat runs behind the picture. With [`Delay::default`] the detector calibrates it
     /// while it listens; one that was set or calibrated before stays.
@@ -45,7 +44,6 @@ impl Default for Params {
         Self {
             chatters_weight: 1.0,
             reactions_weight: 1.0,
-            short_messages_weight: 0.5,
             shouts_weight: 0.5,
             repetition_weight: 1.0,
             repetition_max: 4.0,
@@ -65,6 +63,6 @@ impl Default for Params {
 impl Params {
     /// For a live stream: about ten moments an hour, told once.
     pub fn live() -> Self {
-        Self { score_min: 3.0, refractory_s: 60, ..Self::default() }
+        Self { score_min: 2.5, refractory_s: 60, ..Self::default() }
     }
 }

@@ -10,6 +10,8 @@ pub const SUGGESTION_SPACING_S: f64 = 60.0;
 /// The `count_max` best of `moments`, best first, with peaks at least `spacing_s` apart. Of equal
 /// scores the earlier goes first.
 pub fn rank(moments: &[Moment], spacing_s: f64, count_max: usize) -> Vec<&Moment> {
+    // A moment told again, with a late vote, is still one.
+    let spacing_s = spacing_s.max(f64::MIN_POSITIVE);
     let mut by_score: Vec<&Moment> = moments.iter().collect();
     by_score.sort_by(|one, other| {
         other.score.total_cmp(&one.score).then(one.peak_s.total_cmp(&other.peak_s))
@@ -24,4 +26,47 @@ pub fn rank(moments: &[Moment], spacing_s: f64, count_max: usize) -> Vec<&Moment
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::moments::bounds::Span;
+    use crate::domain::moments::delay::Delay;
+    use crate::domain::moments::moment::{Moment, MomentKind};
+    use crate::domain::moments::rank::rank;
+
+    #[track_caller]
+    fn check(moments: &[(f64, f64)], spacing_s: f64, count_max: usize, expected: &[f64]) {
+        let moments: Vec<Moment> = moments.iter().map(|&(at, score)| moment(at, score)).collect();
+        let ranked: Vec<f64> =
+            rank(&moments, spacing_s, count_max).iter().map(|moment| moment.peak_s).collect();
+        assert_eq!(ranked, expected);
+    }
+
+    fn moment(peak_s: f64, score: f64) -> Moment {
+        Moment {
+            peak_s,
+            onset_s: peak_s,
+            event_s: peak_s,
+            span: Span { start_s: peak_s, end_s: peak_s + 45.0 },
+            score,
+            kind: MomentKind::Highlight,
+            mood: None,
+            reasons: Vec::new(),
+            delay: Delay::set(0.0),
+        }
+    }
+
+    #[test]
+    fn the_best_come_first_and_keep_their_distance() {
+        check(&[(100.0, 2.0), (150.0, 5.0), (400.0, 3.0)], 120.0, 10, &[150.0, 400.0]);
+        check(&[(100.0, 2.0), (150.0, 5.0), (400.0, 3.0)], 50.0, 2, &[150.0, 400.0]);
+        check(&[(100.0, 2.0), (150.0, 5.0), (400.0, 3.0)], 50.0, 3, &[150.0, 400.0, 100.0]);
+    }
+
+    #[test]
+    fn of_equal_ones_the_earlier_goes_first_and_one_told_twice_is_one() {
+        check(&[(300.0, 2.0), (100.0, 2.0)], 120.0, 10, &[100.0, 300.0]);
+        check(&[(100.0, 2.0), (100.0, 4.0)], 0.0, 10, &[100.0]);
+    }
 }

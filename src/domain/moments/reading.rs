@@ -1,4 +1,6 @@
 //! One message read once: its tokens, its mood, its shape.
+//!
+//! « ??? » is left out on purpose: confusion is as often about nothing.
 
 use crate::domain::moments::lexicon::{Lexicon, Mood};
 use crate::domain::moments::signal::{fingerprint, mix};
@@ -7,8 +9,8 @@ use crate::domain::moments::signal::{fingerprint, mix};
 pub const TOKENS_PER_MESSAGE_MAX: usize = 16;
 /// More bytes of one message are not read (platforms end at 500 characters).
 const BYTES_PER_MESSAGE_MAX: usize = 1_000;
-/// « Short » is at most this many characters: a reaction, not a sentence.
-const SHORT_CHARS_MAX: usize = 12;
+/// A message of more tokens is talk or a pasted text, whatever words are in it: no reaction.
+const REACTION_TOKENS_MAX: usize = 10;
 /// A shout has at least this many letters, more than 80 % of them capitals.
 const SHOUT_LETTERS_MIN: usize = 3;
 
@@ -16,7 +18,6 @@ const SHOUT_LETTERS_MIN: usize = 3;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) mood: Option<Mood>,
-    pub(crate) is_short: bool,
     pub(crate) is_shout: bool,
 }
 
@@ -38,8 +39,9 @@ pub(crate) fn read(text: &str, lexicon: &Lexicon, tokens: &mut Vec<u64>) -> Opti
     if text.is_empty() {
         return None;
     }
-    let mut mood = None;
+    let (mut mood, mut words) = (None, 0);
     for raw in text.split_whitespace().take(TOKENS_PER_MESSAGE_MAX) {
+        words += 1;
         let token = canonical(raw);
         let found = mood_of(raw, token, lexicon);
         mood = mood.or(found);
@@ -52,15 +54,13 @@ pub(crate) fn read(text: &str, lexicon: &Lexicon, tokens: &mut Vec<u64>) -> Opti
             tokens.push(named);
         }
     }
-    let (mut chars, mut letters, mut capitals) = (0_usize, 0_usize, 0_usize);
+    let (mut letters, mut capitals) = (0_usize, 0_usize);
     for char in text.chars() {
-        chars += 1;
         letters += usize::from(char.is_alphabetic());
         capitals += usize::from(char.is_uppercase());
     }
     Some(Reading {
-        mood,
-        is_short: chars <= SHORT_CHARS_MAX,
+        mood: mood.filter(|_| words <= REACTION_TOKENS_MAX),
         is_shout: letters >= SHOUT_LETTERS_MIN && capitals * 5 > letters * 4,
     })
 }
@@ -105,7 +105,7 @@ fn mood_of(raw: &str, token: Token, lexicon: &Lexicon) -> Option<Mood> {
         })
 }
 
-/// Reactions that need no language: « hahaha », « ㅋㅋㅋ », « ???? », « 8888 ».
+/// Reactions that need no language: « hahaha », « ㅋㅋㅋ », « 8888 ».
 fn mood_of_run(raw: &str) -> Option<Mood> {
     let all = |set: &str| raw.chars().all(|char| set.contains(char.to_ascii_lowercase()));
     let long = |chars_min: usize| raw.chars().nth(chars_min - 1).is_some();
@@ -120,7 +120,6 @@ fn mood_of_run(raw: &str) -> Option<Mood> {
         '5' if long(3) && all("5") => Some(Mood::Laughter),
         '2' if long(4) && all("23") && raw.contains("333") => Some(Mood::Laughter),
         '6' | '7' | '8' if long(3) && (all("6") || all("7") || all("8")) => Some(Mood::Awe),
-        '?' | '!' if long(2) && all("?!") && raw.contains('?') => Some(Mood::Shock),
         _ => None,
     }
 }
@@ -151,7 +150,6 @@ mod tests {
         check("Pog!", Some(Mood::Awe));
         check("incroyable", Some(Mood::Awe));
         check("88888", Some(Mood::Awe));
-        check("???", Some(Mood::Shock));
         check("oskour", Some(Mood::Shock));
     }
 
@@ -159,6 +157,8 @@ mod tests {
     fn plain_talk_has_no_mood() {
         check("bonjour tout le monde", None);
         check("77", None);
+        check("???", None);
+        check("lol is a word that stands in this long sentence by mere chance", None);
         check("cliparts", None);
         check("on mange quoi ce soir", None);
     }
@@ -173,20 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn short_and_shouted_are_told_apart() {
-        let lexicon = Lexicon::default();
-        let shout = read("OH MON DIEU QUEL BUT", &lexicon, &mut Vec::new()).unwrap();
-        assert!(shout.is_shout && !shout.is_short);
-        let word = read("ok", &lexicon, &mut Vec::new()).unwrap();
-        assert!(word.is_short && !word.is_shout);
+    fn a_shout_is_mostly_capitals() {
+        let is_shout = |text| read(text, &Lexicon::default(), &mut Vec::new()).unwrap().is_shout;
+        assert!(is_shout("OH MON DIEU QUEL BUT"));
+        assert!(!is_shout("OK") && !is_shout("Bravo Jeanne") && !is_shout("1000 !!!"));
     }
 
     #[test]
     fn a_wall_of_text_is_read_only_so_far() {
-        let wall: String = (0..5_000).map(|n| format!("mot{n} é ")).collect();
+        let wall: String = "mot é encore ".repeat(5_000);
         let mut tokens = Vec::new();
         read(&wall, &Lexicon::default(), &mut tokens).unwrap();
-        assert!(tokens.len() <= TOKENS_PER_MESSAGE_MAX);
+        assert!(tokens.len() <= 3);
+        let many: Vec<String> = (0..200).map(|n| format!("mot{n}")).collect();
+        read(&many.join(" "), &Lexicon::default(), &mut tokens).unwrap();
+        assert_eq!(tokens.len(), TOKENS_PER_MESSAGE_MAX);
         assert!(read("   ", &Lexicon::default(), &mut tokens).is_none());
     }
 

@@ -19,8 +19,6 @@ pub enum ReasonKind {
     Chatters,
     /// `measure` × the usual number of reactions (awe, laughter, shock).
     Reactions,
-    /// `measure` × the usual number of very short messages.
-    ShortMessages,
     /// `measure` × the usual number of messages in capitals.
     Shouts,
     /// Chat repeats itself: a token concentration of `measure` (1: all write one same word).

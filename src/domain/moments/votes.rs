@@ -19,11 +19,6 @@ const VOTES_MAX: usize = 512;
 const BEFORE_S: u64 = 10;
 const AFTER_S: u64 = 30;
 
-/// Whether a chat message asks for a clip: its first word is `!clip`, in any case.
-pub fn is_vote(text: &str) -> bool {
-    text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("!clip"))
-}
-
 /// The votes of the last minutes, by the chat second they speak of.
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
@@ -94,13 +89,29 @@ impl Votes {
         tally
     }
 
-    /// The place of a vote that speaks of exactly this second, if any.
+    /// Whether a vote speaks of exactly this second.
     pub(crate) fn any_at(&self, second: u64) -> bool {
         self.votes.iter().any(|vote| vote.place == second)
     }
+
+    /// The last second a vote speaks of.
+    pub(crate) fn latest(&self) -> Option<u64> {
+        self.votes.iter().map(|vote| vote.place).max()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.votes.len()
+    }
+}
+
+/// Whether a chat message asks for a clip: its first word is `!clip`, in any case.
+pub fn is_vote(text: &str) -> bool {
+    text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("!clip"))
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are equal by construction")]
 mod tests {
     use crate::domain::moments::signal::ChatterId;
     use crate::domain::moments::votes::{VOTES_SHARE_MAX, Votes, is_vote};

@@ -38,7 +38,6 @@ pub(crate) struct ShortCounts {
     pub(crate) awe: u32,
     pub(crate) laughter: u32,
     pub(crate) shock: u32,
-    pub(crate) brief: u32,
     pub(crate) shouts: u32,
 }
 
@@ -54,9 +53,6 @@ impl ShortCounts {
             Some(Mood::Laughter) => change(&mut self.laughter),
             Some(Mood::Shock) => change(&mut self.shock),
             None => {}
-        }
-        if reading.is_short {
-            change(&mut self.brief);
         }
         if reading.is_shout {
             change(&mut self.shouts);

@@ -18,11 +18,13 @@ pub(super) struct Ink(pub(super) [u8; 3]);
 impl Ink {
     /// From 0xRRGGBB (BT.709, limited range).
     pub(super) const fn rgb(hex: u32) -> Self {
-        let (r, g, b) = ((hex >> 16 & 255) as i32, (hex >> 8 & 255) as i32, (hex & 255) as i32);
-        let y = 16 + ((47 * r + 157 * g + 16 * b + 128) >> 8);
-        let u = 128 + ((-26 * r - 86 * g + 112 * b + 128) >> 8);
-        let v = 128 + ((112 * r - 102 * g - 10 * b + 128) >> 8);
-        Self([y as u8, u as u8, v as u8])
+        let [_, red, green, blue] = hex.to_be_bytes();
+        let (r, g, b) = (red as i32, green as i32, blue as i32);
+        Self([
+            (16 + ((47 * r + 157 * g + 16 * b + 128) >> 8)) as u8,
+            (128 + ((-26 * r - 86 * g + 112 * b + 128) >> 8)) as u8,
+            (128 + ((112 * r - 102 * g - 10 * b + 128) >> 8)) as u8,
+        ])
     }
 
     pub(super) fn towards(self, other: Self, share: f32) -> Self {
@@ -236,8 +238,8 @@ impl Canvas<'_, '_> {
             let dark = if plane == 0 { 16 } else { 128 };
             // Looked up, not computed: a table of 256 answers serves a million samples.
             let mut table = [0_u8; 256];
-            for (value, answer) in table.iter_mut().enumerate() {
-                *answer = (dark + (((value as i32 - dark) * keep) >> 8)) as u8;
+            for (value, answer) in (0_i32..).zip(&mut table) {
+                *answer = (dark + (((value - dark) * keep) >> 8)) as u8;
             }
             for line in 0..h {
                 for pixel in &mut self.picture.planes[plane][line * stride..line * stride + w] {

@@ -15,20 +15,21 @@ YCbCr Matrix: TV.709
 
 [V4+ Styles]
 Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Titre,Bricolage Grotesque ExtraBold,40,&H00F0FAFF,&H00F0FAFF,&H00501E2E,&H80000000,0,0,0,0,100,100,0,0,1,4,1,8,440,440,66,1
+Style: Titre,Bricolage Grotesque ExtraBold,45,&H00F0FAFF,&H00F0FAFF,&H00501E2E,&H80000000,0,0,0,0,100,100,0,0,1,4,1,8,440,440,66,1
 Style: Nom,Inter SemiBold,22,&H00F0FAFF,&H00F0FAFF,&H00381428,&H00000000,0,0,0,0,100,100,0,0,3,6,0,1,36,900,34,1
+Style: Scene,Inter SemiBold,22,&H00F0FAFF,&H00F0FAFF,&H00381428,&H00000000,0,0,0,0,100,100,0,0,3,6,0,3,900,36,34,1
 Style: Direct,Inter SemiBold,18,&H00F0FAFF,&H00F0FAFF,&H60381428,&H00000000,0,0,0,0,100,100,1,0,1,2,0,9,40,40,24,1
 
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 ";
 
-/// Who is on stage, told in turn under the host's camera.
-const NAMES: [&str; 4] = [
-    "Nour · à la présentation",
-    "Malo · guitare",
-    "Inès · défi du soir",
-    "Villa Novembre · jour 3",
+/// Who is seen, told in turn: the host in her own picture, the others beside the stage.
+const NAMES: [(&str, &str); 4] = [
+    ("Nom", "Nour · à la présentation"),
+    ("Scene", "Malo · guitare"),
+    ("Scene", "Inès · défi du soir"),
+    ("Scene", "Villa Novembre · jour 3"),
 ];
 const NAME_EVERY_S: f32 = 30.0;
 const NAME_SHOWN_S: f32 = 7.0;
@@ -44,11 +45,11 @@ pub(super) fn ass(plot: &Plot, seconds: f32) -> String {
     };
     line("Direct", 0.0, seconds, "SOIRÉE VILLA · EN DIRECT");
     let mut from = 3.0;
-    for name in NAMES.iter().cycle() {
+    for (style, name) in NAMES.iter().cycle() {
         if from + NAME_SHOWN_S > seconds {
             break;
         }
-        line("Nom", from, from + NAME_SHOWN_S, &format!("{{\\fad(300,300)}}{name}"));
+        line(style, from, from + NAME_SHOWN_S, &format!("{{\\fad(300,300)}}{name}"));
         from += NAME_EVERY_S;
     }
     for event in &plot.events {

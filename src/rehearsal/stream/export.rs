@@ -183,7 +183,7 @@ fn comment(message: &PretendMessage) -> Comment<'_> {
                 .viewer
                 .badges
                 .iter()
-                .map(|&(_id, version)| Badge { _id, version })
+                .map(|&(badge, version)| Badge { _id: badge, version })
                 .collect(),
             user_color: message.viewer.color,
             emoticons,

@@ -12,11 +12,13 @@ mod export;
 mod overlay;
 mod phrases;
 mod plot;
+mod props;
 mod residents;
 mod scenery;
 mod show;
 mod sound;
 mod sparks;
+mod stunts;
 #[cfg(test)]
 mod tests;
 mod voice;
@@ -41,7 +43,7 @@ pub const SIDE_MIN: u32 = 64;
 pub const SIDE_MAX: u32 = 3840;
 
 /// What to pretend.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Script {
     pub seed: u64,
     pub seconds: u32,

@@ -64,17 +64,18 @@ const SKY: [(f32, Ink); 5] = [
 fn sky(canvas: &mut Canvas, seed: u64) {
     let (width, height) = canvas.size;
     for plane in 0..3 {
-        let (w, h) = if plane == 0 { (width, height) } else { (width / 2, height / 2) };
+        let half = usize::from(plane > 0);
+        let (across, lines) = (width >> half, height >> half);
         let stride = canvas.picture.strides[plane];
-        for line in 0..h {
-            let y = (line as f32 + 0.5) / h as f32 * STAGE.1;
+        for line in 0..lines {
+            let y = (line as f32 + 0.5) / lines as f32 * STAGE.1;
             let above = SKY.iter().rposition(|stop| stop.0 <= y).unwrap_or(0).min(SKY.len() - 2);
             let (from, to) = (SKY[above], SKY[above + 1]);
             let part = ((y - from.0) / (to.0 - from.0)).clamp(0.0, 1.0);
             let (a, b) = (f32::from(from.1.0[plane]), f32::from(to.1.0[plane]));
-            for column in 0..w {
+            for column in 0..across {
                 // Dither: the sky would band without it.
-                let grain = noise(seed ^ 7, (line * w + column) as u64) * 0.5;
+                let grain = noise(seed ^ 0x7, (line * across + column) as u64) * 0.5;
                 let value = a + (b - a) * part + grain + 0.5;
                 canvas.picture.planes[plane][line * stride + column] = value as u8;
             }
@@ -107,8 +108,8 @@ fn sky(canvas: &mut Canvas, seed: u64) {
     }
     // A village on the far hill.
     for index in 0..26 {
-        let x = 60.0 + share(seed ^ 91, index) * 1160.0;
-        let y = 440.0 + share(seed ^ 92, index) * 24.0;
+        let x = 60.0 + share(seed ^ 0x5b, index) * 1160.0;
+        let y = 440.0 + share(seed ^ 0x5c, index) * 24.0;
         canvas.ellipse((x, y), (1.6, 1.6), Brush::plain(0xff_d27a).alpha(0.85));
     }
 }

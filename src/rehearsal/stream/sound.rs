@@ -19,6 +19,8 @@ const THIRDS: [f32; 4] = [1.2, 1.25, 1.25, 1.25];
 const SCALE: [f32; 6] = [440.0, 523.25, 587.33, 659.26, 783.99, 880.0];
 /// Room tone: about -62 dBFS.
 const ROOM: f32 = 0.0012;
+/// No sample goes past this (-1.4 dBFS).
+const CEILING: f32 = 0.85;
 
 pub(super) fn fill(seed: u64, plot: &Plot, voices: &Voices, first: u64, out: &mut [f32]) {
     out.fill(0.0);
@@ -26,8 +28,8 @@ pub(super) fn fill(seed: u64, plot: &Plot, voices: &Voices, first: u64, out: &mu
     let rate = SAMPLE_RATE as f32;
     for (index, frame) in out.chunks_exact_mut(2).enumerate() {
         let sample = first + index as u64;
-        frame[0] += noise(seed ^ 1, sample) * ROOM;
-        frame[1] += noise(seed ^ 2, sample) * ROOM;
+        frame[0] += noise(seed ^ 0x1, sample) * ROOM;
+        frame[1] += noise(seed ^ 0x2, sample) * ROOM;
     }
     let count = out.len() as u64 / 2;
     let block_from = first as f64 / f64::from(SAMPLE_RATE);
@@ -59,8 +61,8 @@ pub(super) fn fill(seed: u64, plot: &Plot, voices: &Voices, first: u64, out: &mu
         }
     }
     for value in out.iter_mut() {
-        // A limiter: linear while quiet, never past 0.97.
-        *value = (*value / 0.97).tanh() * 0.97;
+        // A limiter: linear while quiet, never past the ceiling.
+        *value = (*value / CEILING).tanh() * CEILING;
     }
 }
 
@@ -127,7 +129,7 @@ fn music(seed: u64, sample: u64, level: f32) -> (f32, f32) {
     } else {
         0.0
     };
-    let gain = 0.062 * level;
+    let gain = 0.046 * level;
     let middle = bass * 0.8 + kick * 1.1 + hat + snare;
     let (left, right) = pan_of(0.25);
     (

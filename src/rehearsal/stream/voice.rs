@@ -100,9 +100,9 @@ impl Voices {
     fn react(&mut self, dice: &mut Dice, climax: f32, kind: Happening) {
         let from = if kind == Happening::PowerCut { climax + DARK_UNTIL_S } else { climax };
         // A shout of the three.
-        for speaker in 0..3 {
+        for (speaker, (own_pitch, _)) in SPEAKERS.into_iter().enumerate() {
             let at = from + 0.12 + dice.between(0.0, 0.3);
-            let pitch = SPEAKERS[speaker].0 * dice.between(1.5, 1.8);
+            let pitch = own_pitch * dice.between(1.5, 1.8);
             let length = dice.between(0.6, 0.95);
             self.say(dice, speaker, at, length, pitch, 0.3);
         }
@@ -128,7 +128,7 @@ impl Voices {
                 self.all.push(syllable);
                 t += tempo;
                 count += 1;
-                if count % 7 == 0 {
+                if count.is_multiple_of(7) {
                     t += dice.between(0.15, 0.35);
                 }
             }
@@ -201,7 +201,9 @@ fn syllable(
         power += *partial * *partial;
     }
     let level = 1.6 / f32::max(power, 1e-3).sqrt();
-    partials.iter_mut().for_each(|partial| *partial *= level);
+    for partial in &mut partials {
+        *partial *= level;
+    }
     Syllable {
         start: (f64::from(t.max(0.0)) * f64::from(SAMPLE_RATE)) as u64,
         length: ((length * SAMPLE_RATE as f32) as u32).clamp(1, LONGEST as u32),

@@ -90,6 +90,18 @@ pub(crate) fn stands_in(pid: i32, home: &Home) -> bool {
     }
 }
 
+/// Whether a process of the cluster has ended, collected or not. One that is ending has left its
+/// folder already while the kernel still gives back what it held.
+pub(crate) fn is_gone(pid: i32, home: &Home) -> bool {
+    if stands_in(pid, home) {
+        return false;
+    }
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // `4242 (postgres) Z …`; another name means that the number is another program's by now.
+    let Some((name, rest)) = stat.rsplit_once(") ") else { return true };
+    !name.ends_with("(postgres") || rest.starts_with(['Z', 'X'])
+}
+
 /// Whether a command line is the server's (it names our configuration) or one of its children's
 /// (their title begins with the cluster's name).
 fn names_us(line: &[u8], home: &Home) -> bool {

@@ -16,7 +16,7 @@ use crate::adapters::postgres::cluster::create::clear_unfinished;
 use crate::adapters::postgres::cluster::error::{ClusterError, tells_of_full_disk};
 use crate::adapters::postgres::cluster::place::{Home, socket_path};
 use crate::adapters::postgres::cluster::processes::{
-    POLL, Phase, PidFile, Presence, end_orphans, look, signal, stands_in, until,
+    POLL, Phase, PidFile, Presence, end_orphans, is_gone, look, signal, until,
 };
 use crate::adapters::postgres::cluster::settings;
 
@@ -91,8 +91,9 @@ fn start(home: &Home, account: Account, binaries: &Binaries) -> Result<PidFile, 
     trim_logs(&home.log());
     let mut launcher = launch(home, account, binaries)?;
     let waited = wait_launched(home, &mut launcher);
-    // It ends by itself as soon as the server is ready or gone; somebody must collect it.
-    std::thread::spawn(move || launcher.wait());
+    // It would go on looking for a moment; the server does not need it.
+    let ended = launcher.kill().and_then(|()| launcher.wait());
+    ended.map_err(|source| ClusterError::io("ending pg_ctl", home.folder(), source))?;
     waited
 }
 
@@ -169,7 +170,7 @@ pub(crate) fn stop(home: &Home) -> Result<(), ClusterError> {
     let steps = [(Signal::INT, STOP_WAIT_MAX), (Signal::QUIT, IMMEDIATE_STOP_WAIT_MAX)];
     for (order, limit) in steps {
         signal(pid, home, order)?;
-        if until(limit, || !stands_in(pid, home)) {
+        if until(limit, || is_gone(pid, home)) {
             // Its log writer ends a moment after it.
             return end_orphans(home);
         }
