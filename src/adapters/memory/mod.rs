@@ -8,6 +8,7 @@ mod jobs;
 mod ledger;
 mod media_engine;
 mod media_store;
+mod people;
 mod shelves;
 
 pub use chat_reader::MemoryChatReader;
@@ -15,3 +16,4 @@ pub use clock::MemoryClock;
 pub use database::MemoryDatabase;
 pub use media_engine::{EngineCall, EngineVerb, MemoryMediaEngine};
 pub use media_store::MemoryMediaStore;
+pub use people::MemoryPeople;
