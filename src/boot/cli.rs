@@ -150,7 +150,11 @@ pub fn run() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = read_settings(&cli)?;
-    crate::boot::logs::start(&config.logs);
+    let by_default = match cli.role {
+        Role::Import(_) | Role::Rehearse(_) => "warn",
+        _ => "info",
+    };
+    crate::boot::logs::start(&config.logs, by_default);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()

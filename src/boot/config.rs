@@ -72,8 +72,8 @@ pub(crate) struct ReelsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogsConfig {
-    /// `tracing` filter, such as `info` or `spark=debug,info`.
-    pub filter: String,
+    /// `tracing` filter, such as `info` or `spark=debug,info`; by default `info`, and `warn` beside a progress bar.
+    pub filter: Option<String>,
     pub format: LogFormat,
 }
 
@@ -111,7 +111,7 @@ impl Default for ReelsConfig {
 
 impl Default for LogsConfig {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: None, format: LogFormat::Text }
     }
 }
 

@@ -5,12 +5,10 @@ use tracing_subscriber::EnvFilter;
 use crate::boot::config::{LogFormat, LogsConfig};
 
 /// Starts telling. A filter that cannot be read falls back to `info` and says so.
-pub(crate) fn start(config: &LogsConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|error| {
-        eprintln!(
-            "spark: the log filter `{}` cannot be read ({error}); using `info`",
-            config.filter
-        );
+pub(crate) fn start(config: &LogsConfig, by_default: &str) {
+    let wanted = config.filter.as_deref().unwrap_or(by_default);
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|error| {
+        eprintln!("spark: the log filter `{wanted}` cannot be read ({error}); using `info`");
         EnvFilter::new("info")
     });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

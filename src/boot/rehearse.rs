@@ -30,6 +30,10 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
     config.data.folder.push("rehearsal");
     println!("1/3  A pretend stream of {} minutes", args.minutes);
     let (video, chat) = write_stream(&config.data.folder.join("stream"), args.minutes).await?;
+    // Somebody may look at another evening on that port: a rehearsal takes a free one.
+    if std::net::TcpListener::bind(config.web.listen).is_err() {
+        config.web.listen.set_port(0);
+    }
     let server = Server::start(&config).await?;
     println!("2/3  Import: moments, clips, reels");
     let import = ImportArgs {

@@ -1,6 +1,7 @@
 //! The whole product in one process: pages, followers, jobs.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::postgres::cluster::Cluster;
 use crate::boot::config::Config;
 use crate::boot::wire::House;
 use crate::web::{App, ServerLimits};
@@ -65,6 +67,14 @@ impl Server {
             worker_name(),
             stop.clone(),
         ));
+        tasks.spawn(crate::workers::sweeper::run(
+            house.weeks.clone(),
+            house.clock.clone(),
+            stop.clone(),
+        ));
+        if let Some(cluster) = house.database.cluster() {
+            tasks.spawn(keep_running(cluster, stop.clone()));
+        }
         let (router, _) = crate::web::router(&App::new(house.web_parts(config)?));
         let (web_stop, limits) = (stop.clone(), ServerLimits::default());
         tasks.spawn(async move {
@@ -92,6 +102,22 @@ impl Server {
         self.house.close().await
     }
 }
+
+/// Starts the private PostgreSQL again when it dies under us; connections come back by themselves.
+async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(DATABASE_LOOK) => {}
+        }
+        if let Err(error) = cluster.ensure_running().await {
+            tracing::error!(%error, "the private PostgreSQL does not run");
+        }
+    }
+}
+
+/// How often somebody looks whether the private PostgreSQL runs.
+const DATABASE_LOOK: Duration = Duration::from_secs(5);
 
 /// Who we are in the queue.
 pub(crate) fn worker_name() -> String {

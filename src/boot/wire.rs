@@ -37,7 +37,7 @@ use crate::web::{Parts, Settings};
 /// The database a process works on: a private cluster, or somebody else's server.
 pub(crate) struct Database {
     pub options: PgConnectOptions,
-    cluster: Option<Cluster>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Database {
@@ -53,12 +53,18 @@ impl Database {
             format!("cannot make the data folder `{}`", config.data.folder.display())
         })?;
         let cluster = Cluster::open(&config.data.folder, &search_path()).await?;
-        Ok(Self { options: cluster.connect_options(), cluster: Some(cluster) })
+        Ok(Self { options: cluster.connect_options(), cluster: Some(Arc::new(cluster)) })
+    }
+
+    /// The private cluster, if there is one.
+    pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.clone()
     }
 
     /// Gives the private cluster back; its last user stops it.
     pub(crate) async fn close(self) -> Result<()> {
-        if let Some(cluster) = self.cluster {
+        // Whoever looked after the cluster has ended by now; a hold that is left is given back when it ends.
+        if let Some(cluster) = self.cluster.and_then(Arc::into_inner) {
             cluster.close().await?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The logs, and the one way to write to them: a commit takes everything that belongs together, or nothing.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::audience::{AudienceMinute, ChatMessage, Fact};
@@ -99,6 +100,9 @@ pub trait Ledger: Send + Sync {
 
     /// Drops the raw messages of these lives and destroys the week's key. Facts and minutes stay.
     async fn age_audience(&self, week: WeekId, lives: &[LiveId]) -> Result<u64, PortError>;
+
+    /// Forgets ids heard before `before` and drops the days that hold no message any more.
+    async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError>;
 
     /// Deletes one viewer's messages everywhere; says how many.
     async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError>;

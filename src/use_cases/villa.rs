@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use uuid::Uuid;
 
-use crate::domain::ids::{PersonId, WeekId};
-use crate::domain::villa::{VillaEvent, WeekName};
+use crate::domain::ids::{LiveId, PersonId, WeekId};
+use crate::domain::villa::{VillaEvent, WeekName, audience_ages_at};
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::shelves::{Shelves, cards_of, find_card};
-use crate::read_models::WeekCard;
+use crate::read_models::{LiveCard, WeekCard};
+
+/// Days an id stays in the inbox: nothing repeats a message after that.
+const INBOX_KEPT_DAYS: i64 = 7;
 
 /// Villa weeks.
 #[derive(Clone)]
@@ -37,6 +40,33 @@ impl Weeks {
             Ok(_) | Err(CommitError::Conflict | CommitError::LeaseLost) => Ok(week),
             Err(CommitError::Port(error)) => Err(error),
         }
+    }
+
+    /// Drops the raw audience of every week whose time has come by `now`; figures and facts stay. Says how many weeks aged.
+    pub async fn age(&self, now: DateTime<Utc>) -> Result<usize, PortError> {
+        let mut aged = 0;
+        for week in self.list().await?.into_iter().filter(|week| !week.audience_aged) {
+            let lives: Vec<LiveCard> = cards_of(&*self.shelves, week.id.as_uuid()).await?;
+            let last_import = lives.iter().map(|live| live.imported_at).max();
+            let last_change = last_import.unwrap_or(week.opened_at).max(week.opened_at);
+            if now < audience_ages_at(week.starts_on, last_change) {
+                continue;
+            }
+            let ids: Vec<LiveId> = lives.iter().map(|live| live.id).collect();
+            self.ledger.age_audience(week.id, &ids).await?;
+            let commit = Commit {
+                events: vec![VillaEvent::AudienceAged { week: week.id }.into()],
+                expect: Some(Expectation { subject: week.id.as_uuid(), events: 1 }),
+                ..Commit::default()
+            };
+            match self.ledger.commit(commit).await {
+                // Somebody else aged it at the same time: it is done.
+                Ok(_) | Err(CommitError::Conflict | CommitError::LeaseLost) => aged += 1,
+                Err(CommitError::Port(error)) => return Err(error),
+            }
+        }
+        self.ledger.sweep(now - Duration::days(INBOX_KEPT_DAYS)).await?;
+        Ok(aged)
     }
 
     /// All weeks, the latest first.

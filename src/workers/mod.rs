@@ -2,3 +2,4 @@
 
 pub mod follower;
 pub mod job_runner;
+pub mod sweeper;

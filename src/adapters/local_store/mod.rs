@@ -14,6 +14,8 @@ use crate::ports::media_store::{FREE_BYTES_KEPT, Incoming, MediaStore, StoreErro
 
 /// Folder of files on their way in, and of work in progress.
 const WORK_FOLDER: &str = ".work";
+/// Folder of chat files: each goes once its import is done, or after a week.
+const CHATS_FOLDER: &str = "chats";
 /// First part of the names in there: a file on its way in, work in progress, a copy that can be gone on with.
 const INCOMING: &str = "incoming";
 const WORK: &str = "work";
@@ -40,11 +42,16 @@ impl LocalStore {
     /// Removes what processes that are gone left unfinished, and interrupted copies nobody went on with for a week.
     pub fn clear_leftovers(&self) -> Result<(), StoreError> {
         let work = self.root.join(WORK_FOLDER);
-        let entries =
-            std::fs::read_dir(&work).map_err(|e| fault("read the workspace", &work, e))?;
+        let chats = self.root.join(CHATS_FOLDER);
+        let read = |folder: &Path| match std::fs::read_dir(folder) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault("read", folder, error)),
+        };
+        let entries = read(&work)?.into_iter().chain(read(&chats)?).flatten();
         for entry in entries.flatten() {
             let path = entry.path();
-            if !is_leftover(&path) {
+            if !is_leftover(&path) && !(path.starts_with(&chats) && is_old(&path)) {
                 continue;
             }
             let removed = if path.is_dir() {
@@ -100,12 +107,17 @@ fn is_leftover(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut parts = name.splitn(3, '-');
     match (parts.next(), parts.next()) {
-        (Some(RESUME), _) => std::fs::metadata(path)
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > RESUME_KEPT)),
+        (Some(RESUME), _) => is_old(path),
         (Some(INCOMING | WORK), Some(pid)) => !Path::new("/proc").join(pid).exists(),
         _ => false,
     }
+}
+
+/// Nobody touched it for longer than [`RESUME_KEPT`].
+fn is_old(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > RESUME_KEPT))
 }
 
 fn fault(doing: &str, path: &Path, error: std::io::Error) -> StoreError {

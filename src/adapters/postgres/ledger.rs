@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -219,6 +220,25 @@ impl Ledger for PostgresLedger {
         .map_err(while_doing("destroy a week's key"))?;
         tx.commit().await.map_err(while_doing("age a week's audience"))?;
         Ok(dropped)
+    }
+
+    async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError> {
+        let mut tx = self.pool.begin().await.map_err(while_doing("begin to sweep"))?;
+        // An import makes partitions under this lock: none may vanish between its making and its filling.
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(APPENDER_LOCK)
+            .execute(&mut *tx)
+            .await
+            .map_err(while_doing("wait for the log's appender"))?;
+        sqlx::query!("delete from inbox where heard_at < $1", before)
+            .execute(&mut *tx)
+            .await
+            .map_err(while_doing("sweep the inbox"))?;
+        sqlx::query("select drop_empty_partitions('audience_messages')")
+            .execute(&mut *tx)
+            .await
+            .map_err(while_doing("drop empty days"))?;
+        tx.commit().await.map_err(while_doing("sweep"))
     }
 
     async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError> {

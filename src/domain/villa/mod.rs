@@ -1,6 +1,6 @@
 //! Villa weeks: what a week is, and what happens to it.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{PersonId, WeekId};
@@ -10,6 +10,15 @@ pub const WEEK_NAME_CHARS_MAX: usize = 80;
 
 /// Days after which a week's report is frozen and its raw audience messages are dropped.
 pub const AUDIENCE_KEPT_DAYS: i64 = 15;
+
+/// Length of a villa week, in days.
+pub const WEEK_DAYS: i64 = 7;
+
+/// When a week's raw audience is dropped: 15 days after its last day, or after its last import where that came later.
+pub fn audience_ages_at(starts_on: NaiveDate, last_change: DateTime<Utc>) -> DateTime<Utc> {
+    let ends = starts_on.and_time(chrono::NaiveTime::MIN).and_utc() + Duration::days(WEEK_DAYS);
+    ends.max(last_change) + Duration::days(AUDIENCE_KEPT_DAYS)
+}
 
 /// The name of a week as people write it: trimmed, one line, 1 to 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +104,20 @@ mod tests {
         assert_eq!(WeekName::try_new(" "), Err(WeekNameError::Empty));
         assert_eq!(WeekName::try_new(&"é".repeat(81)), Err(WeekNameError::TooLong { chars: 81 }));
         assert_eq!(WeekName::try_new("a\nb"), Err(WeekNameError::Control));
+    }
+
+    #[test]
+    fn a_week_keeps_its_chat_fifteen_days_after_its_end_or_its_last_import() {
+        let day = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
+        let starts_on = NaiveDate::from_ymd_opt(2026, 11, 2).expect("a day");
+        assert_eq!(
+            audience_ages_at(starts_on, day("2026-11-03T20:00:00Z")),
+            day("2026-11-24T00:00:00Z")
+        );
+        assert_eq!(
+            audience_ages_at(starts_on, day("2026-12-01T08:00:00Z")),
+            day("2026-12-16T08:00:00Z")
+        );
     }
 
     #[test]

@@ -64,11 +64,17 @@ impl Lives {
             expect: Some(Expectation { subject: live.as_uuid(), events: 0 }),
             finish: Some(work.ticket),
             audience: Some(AudienceBatch { week: order.week, live, messages, facts, minutes }),
-            media: vec![order.video.clone(), order.chat.clone(), inspected],
+            media: vec![order.video.clone(), inspected],
             ..Commit::default()
         };
         match self.ledger.commit(commit).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                // The chat is in the log now, where it ages; a file of names and words must not outlive it.
+                if let Err(error) = self.store.remove(&order.chat.key).await {
+                    tracing::warn!(%error, media.key = %order.chat.key, "could not remove an imported chat file");
+                }
+                Ok(())
+            }
             // An equal import was faster: this job is done too, and nothing was added.
             Err(CommitError::Conflict) => {
                 let done = Commit { finish: Some(work.ticket), ..Commit::default() };

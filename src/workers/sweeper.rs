@@ -1,0 +1,29 @@
+//! Lets go, once an hour, of what must not be kept: raw audience of weeks that are over, ids nobody repeats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::ports::clock::Clock;
+use crate::use_cases::villa::Weeks;
+
+/// Time between two rounds.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs until `stop`; the first round is at once.
+pub async fn run(weeks: Weeks, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    loop {
+        match weeks.age(clock.now()).await {
+            Ok(0) => {}
+            Ok(aged) => {
+                tracing::info!(weeks = aged, "dropped the raw audience of weeks that are over")
+            }
+            Err(error) => tracing::error!(error = %error.chain(), "could not let the audience age"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
