@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub(crate) mod databases;
+pub(crate) mod samples;
+
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
