@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::bench::idle::{IDLE_MB_MAX, READY_S_MAX};
 use crate::boot::cli::Bench;
+use crate::domain::clips::reel_plan::{Layout, ReelPlan};
 
 /// Runs a measurement. None needs the house itself: each looks at spark from outside, or at pure code.
 pub(crate) fn bench(what: &Bench) -> Result<()> {
@@ -11,7 +12,7 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
         Bench::Moments { dir, delay, out } => {
             crate::bench::moments::run(dir, *delay, out.as_deref())?;
         }
-        Bench::Media => anyhow::bail!("not wired yet"),
+        Bench::Media => media()?,
         Bench::Idle => {
             let folder = Scratch::make()?;
             let measured = crate::bench::idle::measure(&program()?, &folder.0)?;
@@ -30,6 +31,48 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
     }
     Ok(())
 }
+
+/// Cuts against `ffmpeg -c copy`, reels against the `ffmpeg` program with the same graph, each in one run.
+fn media() -> Result<()> {
+    use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, bench};
+    let folder = Scratch::make()?;
+    let fonts_dir = crate::boot::wire::lay_out_fonts(&folder.0)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let engine = FfmpegEngine::new(EngineSettings::new(program()?))?;
+        let source = bench::ten_minutes(&folder.0)?;
+        let cut = bench::cut_against_copy(&engine, &source, &folder.0).await?;
+        println!(
+            "exact cut of {CUT_S} s out of 600 s: {:.2} s, {:.0} × real time; `ffmpeg -c copy` {:.2} s; ratio {:.1} (bar: 10)",
+            cut.ours_median_s(),
+            CUT_S / cut.ours_median_s(),
+            cut.yardstick_median_s(),
+            cut.ratio
+        );
+        for layout in [Layout::Crop { centre_x: 0.5 }, Layout::BlurredBackground] {
+            let plan = ReelPlan {
+                source: source.clone(),
+                start_s: 101.3,
+                end_s: 111.3,
+                layout,
+                title: Some("Il rate son saut et retombe sur le boss".to_owned()),
+                watermark: None,
+                fonts_dir: Some(fonts_dir.clone()),
+            };
+            let reel = bench::reel_against_cli(&engine, &plan, &folder.0).await?;
+            println!(
+                "reel of 10 s, {layout:?}: {:.1} s, the ffmpeg program {:.1} s; ratio {:.2} (bar: 1.1)",
+                reel.ours_median_s(),
+                reel.yardstick_median_s(),
+                reel.ratio
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Length of the measured cut, in seconds.
+const CUT_S: f64 = 30.0;
 
 fn program() -> Result<std::path::PathBuf> {
     std::env::current_exe().context("cannot find spark's own program")

@@ -109,7 +109,7 @@ pub(crate) struct RehearseArgs {
     #[arg(long)]
     pub once: bool,
     /// Length of the pretend stream, in minutes (3 to 30)
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..=30))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(3..=30))]
     pub minutes: u32,
     /// Address and port of the pages
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]

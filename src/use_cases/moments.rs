@@ -14,7 +14,7 @@ use crate::domain::moments::event::{MOMENTS_KEPT_MAX, MomentEvent};
 use crate::domain::moments::lexicon::Lexicon;
 use crate::domain::moments::moment::{Moment, MomentKind};
 use crate::domain::moments::params::Params;
-use crate::domain::moments::rank::{SUGGESTION_SPACING_S, rank};
+use crate::domain::moments::rank::{rank, suggestion_spacing_s};
 use crate::domain::moments::recorded::find_moments;
 use crate::domain::moments::signal::{
     AudienceEvent, ChatterId, Heard, Message, Signal, Vote, VoteKind,
@@ -73,7 +73,7 @@ impl Moments {
         if work.cancel.is_cancelled() {
             return Err(WorkError::Cancelled);
         }
-        let mut best: Vec<Moment> = ranked(&found);
+        let mut best: Vec<Moment> = ranked(&found, inspection.duration_s);
         if let Some(source) = video {
             let ranges = edges(&best, inspection.duration_s);
             let watch = work.step(0.3, 0.95, "Recherche des coupes");
@@ -139,7 +139,8 @@ fn signals_of<'m>(messages: &'m [ChatMessage], inspection: &Inspection) -> Vec<S
 }
 
 /// The best, spaced. A moment heard again (a late vote) replaces its earlier self; support is told after what happened.
-fn ranked(found: &[Moment]) -> Vec<Moment> {
+fn ranked(found: &[Moment], stream_s: f64) -> Vec<Moment> {
+    let spacing_s = suggestion_spacing_s(stream_s);
     let mut last: std::collections::BTreeMap<i64, &Moment> = std::collections::BTreeMap::new();
     for moment in found {
         last.insert((moment.peak_s * 1_000.0) as i64, moment);
@@ -147,9 +148,9 @@ fn ranked(found: &[Moment]) -> Vec<Moment> {
     let (highlights, support): (Vec<Moment>, Vec<Moment>) =
         last.into_values().cloned().partition(|moment| moment.kind == MomentKind::Highlight);
     let mut best: Vec<Moment> =
-        rank(&highlights, SUGGESTION_SPACING_S, MOMENTS_KEPT_MAX).into_iter().cloned().collect();
+        rank(&highlights, spacing_s, MOMENTS_KEPT_MAX).into_iter().cloned().collect();
     let room = MOMENTS_KEPT_MAX - best.len();
-    best.extend(rank(&support, SUGGESTION_SPACING_S, room).into_iter().cloned());
+    best.extend(rank(&support, spacing_s, room).into_iter().cloned());
     best
 }
 

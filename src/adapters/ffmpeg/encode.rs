@@ -216,7 +216,7 @@ impl H264Encoder {
 
     /// The header a container stores.
     pub(super) fn parameters(&self) -> Parameters {
-        Parameters::from(&*self)
+        Parameters::from(self)
     }
 
     /// Encodes one picture as the `index`th.
@@ -250,7 +250,7 @@ impl H264Encoder {
             let mut packet = Packet::empty();
             match self.encoder.receive_packet(&mut packet) {
                 Ok(()) => hand(packet)?,
-                Err(error) if wants_more(&error) => return Ok(()),
+                Err(error) if wants_more(error) => return Ok(()),
                 Err(error) => return Err(failed("encodage de l'image")(error)),
             }
         }

@@ -86,7 +86,7 @@ impl PictureGraph {
         let mut sink = self.graph.get("out").expect("added in try_new");
         match sink.sink().frame(picture) {
             Ok(()) => Ok(true),
-            Err(error) if wants_more(&error) => Ok(false),
+            Err(error) if wants_more(error) => Ok(false),
             Err(error) => Err(failed("préparation de l'image")(error)),
         }
     }

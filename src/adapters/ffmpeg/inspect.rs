@@ -361,11 +361,11 @@ pub(super) fn samples_of(
             }
         }
         Sample::F32(sample::Type::Packed) => {
-            copy(4, &|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+            copy(4, &|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
         }
         Sample::I16(_) => copy(2, &|b| f32::from(i16::from_ne_bytes([b[0], b[1]])) / 32_768.0),
         Sample::I32(_) => {
-            copy(4, &|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as f32 / 2_147_483_648.0)
+            copy(4, &|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as f32 / 2_147_483_648.0);
         }
         Sample::U8(_) => copy(1, &|b| (f32::from(b[0]) - 128.0) / 128.0),
         Sample::F64(_) => copy(8, &|b| {

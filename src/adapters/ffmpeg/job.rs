@@ -75,11 +75,11 @@ impl Job {
     /// How long the job may run, stopped time not counted.
     pub(super) fn running_time_max(&self) -> Duration {
         /// For start, seek and close.
-        const BASE: Duration = Duration::from_secs(120);
+        const BASE: Duration = Duration::from_mins(2);
         /// For each second of picture encoded again.
         const PER_SECOND_ENCODED: f64 = 40.0;
         /// A day of footage is read at 50 times real time in half an hour.
-        const WHOLE_FILE: Duration = Duration::from_secs(2 * 3600);
+        const WHOLE_FILE: Duration = Duration::from_hours(2);
         let encoding = |seconds: f64| {
             BASE + Duration::from_secs_f64((seconds * PER_SECOND_ENCODED).clamp(0.0, 86_400.0))
         };

@@ -27,6 +27,8 @@ const LUFS_NEAR: f64 = 0.1;
 const ROUNDS_MAX: usize = 6;
 /// First ceiling of the limiter, dBTP; AAC overshoots by some tenths.
 const CEILING_DBTP: f64 = -1.6;
+/// Share of the highest sample below which peaks between samples are not looked for.
+const PEAK_FLOOR_SHARE: f32 = 0.1;
 /// Look-ahead of the limiter, samples (5 ms).
 const LOOK_AHEAD: usize = RATE / 200;
 /// Time constant of the limiter's release, samples (80 ms).
@@ -57,7 +59,8 @@ impl Stereo {
         let mut peak = 0.0_f32;
         for channel in [&self.left, &self.right] {
             let mut meter = TruePeakMeter::new();
-            peak = channel.iter().fold(peak, |peak, sample| peak.max(meter.push(*sample)));
+            peak =
+                channel.iter().fold(peak, |peak, sample| peak.max(meter.push_above(*sample, peak)));
         }
         20.0 * f64::from(peak.max(1e-9)).log10()
     }
@@ -138,15 +141,21 @@ fn to_loudness(
 /// For each sample the highest level, between the samples too, of both channels.
 fn peak_envelope(sound: &Stereo) -> Vec<f32> {
     let mut peaks = vec![0.0_f32; sound.left.len()];
+    // What stays this far under the highest sample is never limited: gain aims at loudness, not at noise.
+    let highest = sound
+        .left
+        .iter()
+        .chain(&sound.right)
+        .fold(0.0_f32, |highest, sample| highest.max(sample.abs()));
+    let floor = highest * PEAK_FLOOR_SHARE;
     for channel in [&sound.left, &sound.right] {
         let mut meter = TruePeakMeter::new();
         for (index, sample) in channel.iter().enumerate() {
-            let peak = meter.push(*sample);
+            let peak = meter.push_above(*sample, floor);
             // The interpolator's answer belongs to the samples around its middle.
-            for at in index.saturating_sub(TruePeakMeter::DELAY + 1)
-                ..=index.saturating_sub(TruePeakMeter::DELAY)
-            {
-                peaks[at] = peaks[at].max(peak);
+            let middle = index.saturating_sub(TruePeakMeter::DELAY);
+            for slot in &mut peaks[middle.saturating_sub(1)..=middle] {
+                *slot = slot.max(peak);
             }
             peaks[index] = peaks[index].max(sample.abs());
         }

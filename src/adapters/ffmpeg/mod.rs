@@ -3,6 +3,7 @@
 //! `engine` runs in the server and touches no media. Everything else runs in role `render`, where a hostile
 //! file can only cost one job. `encode_stream` alone may also run in the caller's process: it reads no file.
 
+pub mod bench;
 mod check;
 mod cut;
 mod encode;
@@ -24,24 +25,15 @@ mod stream;
 mod transcode;
 
 pub use crate::adapters::ffmpeg::engine::{EngineSettings, FfmpegEngine};
+pub use crate::adapters::ffmpeg::job::Misbehaviour;
 pub use crate::adapters::ffmpeg::role::{RENDER_ROLE, render_role};
 pub use crate::adapters::ffmpeg::stream::encode_stream;
 
-/// The version of libavcodec, and the encoders, decoders and filters that reels need and it lacks.
+/// The version of libavcodec, and the encoders and filters that reels need and it lacks.
 pub fn capabilities() -> (String, Vec<String>) {
     const ENCODERS: [&str; 3] = ["libx264", "aac", "mjpeg"];
-    const FILTERS: [&str; 10] = [
-        "scale",
-        "crop",
-        "overlay",
-        "boxblur",
-        "subtitles",
-        "fps",
-        "setsar",
-        "aresample",
-        "volume",
-        "alimiter",
-    ];
+    const FILTERS: [&str; 8] =
+        ["scale", "crop", "overlay", "boxblur", "subtitles", "fps", "setsar", "aresample"];
     let version = ffmpeg_next::codec::version();
     let encoders =
         ENCODERS.into_iter().filter(|name| ffmpeg_next::encoder::find_by_name(name).is_none());

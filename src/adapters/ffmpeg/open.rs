@@ -16,6 +16,8 @@ const CONTAINERS: &str =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,flv,avi,mpeg,asf,ogg,mxf,wav,mp3,aac,flac";
 /// Bytes libav may read to find out what is inside.
 const PROBE_BYTES_MAX: &str = "10000000";
+/// libav's "invalid argument".
+const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
 /// Streams a file may announce; more is an attack or a mistake.
 const STREAMS_MAX: &str = "64";
 
@@ -144,7 +146,11 @@ fn best(input: &Input, kind: media::Type) -> Option<Track> {
 /// An MP4 whose `moov` never came opens as "invalid data", as a text file does: the first box tells them apart.
 fn cannot_read(path: &Path, error: Error) -> MediaError {
     match error {
-        Error::InvalidData => {
+        // "Invalid argument" is libav's word for a container that is not on the list.
+        Error::InvalidData
+        | Error::Eof
+        | Error::DemuxerNotFound
+        | Error::Other { errno: EINVAL } => {
             let mut head = [0_u8; 8];
             let read = std::fs::File::open(path)
                 .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
@@ -197,9 +203,9 @@ pub(super) fn failed(step: &'static str) -> impl Fn(Error) -> MediaError {
 }
 
 /// True for "nothing more right now", which is no error.
-pub(super) fn wants_more(error: &Error) -> bool {
+pub(super) fn wants_more(error: Error) -> bool {
     matches!(error, Error::Eof)
-        || matches!(error, Error::Other { errno } if *errno == rustix::io::Errno::AGAIN.raw_os_error())
+        || matches!(error, Error::Other { errno } if errno == rustix::io::Errno::AGAIN.raw_os_error())
 }
 
 /// The rate of a track: the container's guess when it agrees with the average, else the average made round.

@@ -15,8 +15,10 @@ use crate::ports::media_engine::MediaError;
 /// The argument that makes this binary a renderer.
 pub const RENDER_ROLE: &str = "render";
 
-/// Niceness of a renderer: whatever else runs goes first.
-const NICENESS: i32 = 19;
+/// Niceness of a reel's render: whatever else runs goes first.
+const NICENESS_REEL: i32 = 19;
+/// Niceness of what a person waits for, a cut of seconds: behind the live and the pages, before the reels.
+const NICENESS_SHORT: i32 = 5;
 /// Readiness to be killed when the machine runs out of memory (-1000 to 1000).
 const OOM_SCORE: &str = "800";
 
@@ -36,7 +38,7 @@ pub fn render_role() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(detail) = fence(envelope.parent_pid) {
+    if let Err(detail) = fence(envelope.parent_pid, niceness(&envelope.job)) {
         say(&Line::Failed {
             error: MediaError::Failed { step: "démarrage du rendu".to_owned(), detail },
         });
@@ -72,8 +74,17 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
     }
 }
 
-/// Lowest priority, limits, and death with the parent. All of it is inherited by nobody.
-fn fence(parent_pid: i32) -> Result<(), String> {
+const fn niceness(job: &Job) -> i32 {
+    match job {
+        Job::Cut(_) | Job::Poster(_) | Job::SceneCuts(_) => NICENESS_SHORT,
+        Job::Inspect(_) | Job::RenderReel(_) | Job::Check(_) | Job::Misbehave { .. } => {
+            NICENESS_REEL
+        }
+    }
+}
+
+/// Low priority, limits, and death with the parent. All of it is inherited by nobody.
+fn fence(parent_pid: i32, niceness: i32) -> Result<(), String> {
     let cannot = |what: &'static str| move |error: rustix::io::Errno| format!("{what} : {error}");
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(cannot("PR_SET_PDEATHSIG"))?;
@@ -83,7 +94,7 @@ fn fence(parent_pid: i32) -> Result<(), String> {
     {
         return Err("le serveur qui a lancé ce rendu n'est plus là".to_owned());
     }
-    rustix::process::nice(NICENESS).map_err(cannot("priorité"))?;
+    rustix::process::nice(niceness).map_err(cannot("priorité"))?;
     let limits = [
         (Resource::Data, MEMORY_BYTES_MAX),
         (Resource::As, ADDRESS_SPACE_BYTES_MAX),
@@ -120,7 +131,8 @@ fn misbehave(how: Misbehaviour) -> Outcome {
         Misbehaviour::Devour => {
             let mut eaten = Vec::new();
             loop {
-                eaten.push(std::hint::black_box(vec![1_u8; 16 << 20]));
+                // Untouched pages: the limit is on what is mapped, and the machine is spared.
+                eaten.push(std::hint::black_box(vec![0_u8; 16 << 20]));
             }
         }
         Misbehaviour::Babble => {

@@ -19,6 +19,9 @@ const GAP_SECONDS_MAX: f64 = 0.03;
 /// Sample rate of everything we write.
 pub(super) const RATE: usize = REEL_SAMPLE_RATE_HZ as usize;
 
+/// Gets left and right samples, as many of each.
+pub(super) type Hear<'a> = dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError> + 'a;
+
 /// Opens a decoder for a sound track.
 pub(super) fn sound_decoder(track: &Track) -> Result<decoder::Audio, MediaError> {
     let mut decoder = Context::from_parameters(track.parameters.clone())
@@ -72,11 +75,7 @@ impl SpanSound {
     }
 
     /// Takes one packet; `hear` gets left and right samples as they become known.
-    pub(super) fn packet(
-        &mut self,
-        packet: &Packet,
-        hear: &mut dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError>,
-    ) -> Result<(), MediaError> {
+    pub(super) fn packet(&mut self, packet: &Packet, hear: &mut Hear) -> Result<(), MediaError> {
         if self.decoder.send_packet(packet).is_err() {
             self.refused += 1;
             return Ok(());
@@ -85,10 +84,7 @@ impl SpanSound {
     }
 
     /// Ends the span: what is missing is silence.
-    pub(super) fn finish(
-        &mut self,
-        hear: &mut dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError>,
-    ) -> Result<(), MediaError> {
+    pub(super) fn finish(&mut self, hear: &mut Hear) -> Result<(), MediaError> {
         // A decoder that is already drained says so; there is nothing to lose.
         let _ = self.decoder.send_eof();
         self.drain(hear)?;
@@ -97,19 +93,15 @@ impl SpanSound {
             source.source().flush().map_err(failed("filtrage du son"))?;
             self.pull(hear)?;
         }
-        const SILENCE: [f32; 4800] = [0.0; 4800];
         while self.delivered < self.samples {
-            let take = (self.samples - self.delivered).min(SILENCE.len());
-            hear(&SILENCE[..take], &SILENCE[..take])?;
+            let take = (self.samples - self.delivered).min(AAC_FRAME);
+            hear(&[0.0; AAC_FRAME][..take], &[0.0; AAC_FRAME][..take])?;
             self.delivered += take;
         }
         Ok(())
     }
 
-    fn drain(
-        &mut self,
-        hear: &mut dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError>,
-    ) -> Result<(), MediaError> {
+    fn drain(&mut self, hear: &mut Hear) -> Result<(), MediaError> {
         while self.decoder.receive_frame(&mut self.frame).is_ok() {
             let Some(ticks) = self.frame.timestamp().or(self.frame.pts()) else { continue };
             let rate = self.frame.rate().max(1);
@@ -136,10 +128,7 @@ impl SpanSound {
         Ok(())
     }
 
-    fn pull(
-        &mut self,
-        hear: &mut dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError>,
-    ) -> Result<(), MediaError> {
+    fn pull(&mut self, hear: &mut Hear) -> Result<(), MediaError> {
         let Some(graph) = &mut self.graph else { return Ok(()) };
         let mut out = frame::Audio::empty();
         let mut sink = graph.get("out").expect("the graph was built with this node");
@@ -152,7 +141,7 @@ impl SpanSound {
                         self.delivered += take;
                     }
                 }
-                Err(error) if wants_more(&error) => return Ok(()),
+                Err(error) if wants_more(error) => return Ok(()),
                 Err(error) => return Err(failed("filtrage du son")(error)),
             }
         }
@@ -279,7 +268,7 @@ impl AacEncoder {
                     packet.set_dts(stamp);
                     hand(packet)?;
                 }
-                Err(error) if wants_more(&error) => return Ok(()),
+                Err(error) if wants_more(error) => return Ok(()),
                 Err(error) => return Err(failed("encodage du son")(error)),
             }
         }

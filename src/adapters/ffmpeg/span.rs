@@ -5,7 +5,7 @@ use ffmpeg_next::{Error, Packet, decoder, frame};
 
 use crate::adapters::ffmpeg::job::STAGE_THREADS;
 use crate::adapters::ffmpeg::open::{Source, Track, failed, frame_rate};
-use crate::adapters::ffmpeg::sound::SpanSound;
+use crate::adapters::ffmpeg::sound::{Hear, SpanSound};
 use crate::ports::media_engine::MediaError;
 
 /// Sound before the span that warms the decoder up, seconds.
@@ -101,7 +101,7 @@ pub(super) fn read_sound(
     track: &Track,
     (start_s, end_s): (f64, f64),
     samples: usize,
-    hear: &mut dyn FnMut(&[f32], &[f32]) -> Result<(), MediaError>,
+    hear: &mut Hear,
 ) -> Result<(), MediaError> {
     let mut sound = SpanSound::try_new(track, track.ticks(start_s + source.origin_s), samples)?;
     source.seek_before((start_s - PREROLL_S).max(0.0))?;

@@ -109,7 +109,7 @@ pub fn encode_stream(
 }
 
 fn check_spec(spec: &StreamSpec) -> Result<(), MediaError> {
-    let even = |side: u32| side % 2 == 0 && (16..=SIDE_MAX).contains(&side);
+    let even = |side: u32| side.is_multiple_of(2) && (16..=SIDE_MAX).contains(&side);
     if even(spec.width) && even(spec.height) && (1..=FPS_MAX).contains(&spec.fps) && spec.frames > 0
     {
         return Ok(());
@@ -154,7 +154,8 @@ impl Overlay {
     fn new(script: &Path, fonts_dir: Option<&Path>) -> Result<Self, MediaError> {
         let mut spec = format!("ass=filename={}", escaped(script)?);
         if let Some(dir) = fonts_dir {
-            spec += &format!(":fontsdir={}", escaped(dir)?);
+            spec.push_str(":fontsdir=");
+            spec.push_str(&escaped(dir)?);
         }
         Ok(Self { spec: spec + ",format=yuv420p", graph: None })
     }

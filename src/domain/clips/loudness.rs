@@ -145,26 +145,26 @@ impl LoudnessMeter {
 
     fn filter(&mut self, channel: usize, samples: &[f32]) -> f64 {
         let [shelf, pass] = self.filters;
-        let [mut s, mut p] = self.channels[channel].z;
+        let [mut first, mut second] = self.channels[channel].z;
         let mut power = 0.0;
         for &sample in samples {
             // A broken file may decode to NaN, which would stay in the filter for good.
             let x = if sample.is_finite() { f64::from(sample) } else { 0.0 };
-            let y = shelf.b[0] * x + s[0];
-            s[0] = shelf.b[1] * x - shelf.a[0] * y + s[1];
-            s[1] = shelf.b[2] * x - shelf.a[1] * y;
-            let k = pass.b[0] * y + p[0];
-            p[0] = pass.b[1] * y - pass.a[0] * k + p[1];
-            p[1] = pass.b[2] * y - pass.a[1] * k;
+            let y = shelf.b[0] * x + first[0];
+            first[0] = shelf.b[1] * x - shelf.a[0] * y + first[1];
+            first[1] = shelf.b[2] * x - shelf.a[1] * y;
+            let k = pass.b[0] * y + second[0];
+            second[0] = pass.b[1] * y - pass.a[0] * k + second[1];
+            second[1] = pass.b[2] * y - pass.a[1] * k;
             power += k * k;
         }
-        for state in s.iter_mut().chain(p.iter_mut()) {
+        for state in first.iter_mut().chain(second.iter_mut()) {
             // Denormal numbers make silence a hundred times slower to filter than speech.
             if state.abs() < 1e-20 {
                 *state = 0.0;
             }
         }
-        self.channels[channel].z = [s, p];
+        self.channels[channel].z = [first, second];
         power
     }
 
@@ -215,6 +215,8 @@ pub struct TruePeakMeter {
     /// Twice the last samples, so that a window is always in one piece.
     history: [f32; 2 * TAPS],
     at: usize,
+    /// Samples for which the window still holds one that matters.
+    loud_for: u32,
 }
 
 impl Default for TruePeakMeter {
@@ -239,16 +241,31 @@ impl TruePeakMeter {
                 * (1.0 - (2.0 * std::f64::consts::PI * point as f64 / (points - 1) as f64).cos());
             filters[point % PHASES][point / PHASES] = (sinc * hann) as f32;
         }
-        Self { filters, history: [0.0; 2 * TAPS], at: 0 }
+        Self { filters, history: [0.0; 2 * TAPS], at: 0, loud_for: 0 }
     }
 
     /// Takes one sample; the highest absolute level of the four phases around the sample [`Self::DELAY`] ago.
     pub fn push(&mut self, sample: f32) -> f32 {
+        self.push_above(sample, 0.0)
+    }
+
+    /// As [`Self::push`], but only roughly where no level can pass `floor`: most of a recording is far below its
+    /// peaks, and looking between its samples is most of the work.
+    pub fn push_above(&mut self, sample: f32, floor: f32) -> f32 {
+        /// No phase raises a level by more than the sum of its taps, which is below 2.
+        const GAIN_MAX: f32 = 2.0;
+        /// Samples a loud one stays in the window.
+        const WINDOW: u32 = TAPS as u32;
         self.at = if self.at == 0 { TAPS - 1 } else { self.at - 1 };
         self.history[self.at] = sample;
         self.history[self.at + TAPS] = sample;
-        let window = &self.history[self.at..self.at + TAPS];
         let mut peak = sample.abs();
+        self.loud_for =
+            if peak * GAIN_MAX > floor { WINDOW } else { self.loud_for.saturating_sub(1) };
+        if self.loud_for == 0 {
+            return peak;
+        }
+        let window = &self.history[self.at..self.at + TAPS];
         for filter in &self.filters {
             let level: f32 = filter.iter().zip(window).map(|(tap, sample)| tap * sample).sum();
             peak = peak.max(level.abs());

@@ -7,6 +7,12 @@ pub const REEL_SPACING_S: f64 = 120.0;
 /// Spacing of suggestions, in seconds.
 pub const SUGGESTION_SPACING_S: f64 = 60.0;
 
+/// Spacing of suggestions in a stream of this length, in seconds: [`SUGGESTION_SPACING_S`], less in a short one, which
+/// would else offer two or three, and never so little that their clips lie on each other.
+pub fn suggestion_spacing_s(stream_s: f64) -> f64 {
+    (stream_s / 8.0).clamp(SUGGESTION_SPACING_S / 2.0, SUGGESTION_SPACING_S)
+}
+
 /// The `count_max` best of `moments`, best first, with peaks at least `spacing_s` apart. Of equal
 /// scores the earlier goes first.
 pub fn rank(moments: &[Moment], spacing_s: f64, count_max: usize) -> Vec<&Moment> {

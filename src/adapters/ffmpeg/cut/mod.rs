@@ -1,5 +1,6 @@
 //! Cutting a clip exactly to the frame: by copying where the source allows it, else by encoding all of it.
 
+mod edges;
 mod reencode;
 mod smart;
 

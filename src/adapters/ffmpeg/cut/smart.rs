@@ -5,10 +5,11 @@ use std::path::Path;
 
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::format::Pixel;
-use ffmpeg_next::{Packet, color, frame, packet};
+use ffmpeg_next::{Packet, frame, packet};
 
+use crate::adapters::ffmpeg::cut::edges::Edges;
 use crate::adapters::ffmpeg::cut::{Counts, SOUND_BIT_RATE, Span, Stop, Tracks};
-use crate::adapters::ffmpeg::encode::{Colour, H264Encoder, H264Settings, Mp4Writer};
+use crate::adapters::ffmpeg::encode::Mp4Writer;
 use crate::adapters::ffmpeg::ffi::{self, PictureHeader};
 use crate::adapters::ffmpeg::h264::{ParameterSets, repack};
 use crate::adapters::ffmpeg::inspect::pixel_name;
@@ -85,71 +86,6 @@ fn check_source(video: &Track, header: &PictureHeader) -> Result<(), Stop> {
         return Ok(());
     };
     Err(Stop::Reencode(reason))
-}
-
-/// The encoder of the edges, whose parameter sets stand beside the source's own.
-struct Edges {
-    header: PictureHeader,
-    span: Span,
-    colour: Colour,
-    params: String,
-    sets: ParameterSets,
-}
-
-impl Edges {
-    fn try_new(
-        video: &Track,
-        header: &PictureHeader,
-        span: &Span,
-        sets: &ParameterSets,
-    ) -> Result<Self, Stop> {
-        let id = sets.free_id().ok_or_else(|| {
-            Stop::Reencode(ReencodeReason::Irregular {
-                detail: "trop de jeux de paramètres".to_owned(),
-            })
-        })?;
-        let decoder = picture_decoder(video)?;
-        let colour = Colour {
-            space: decoder.color_space(),
-            range: match decoder.color_range() {
-                color::Range::Unspecified => color::Range::MPEG,
-                told => told,
-            },
-            primaries: decoder.color_primaries(),
-            transfer: decoder.color_transfer_characteristic(),
-        };
-        // Sets with a number of their own, once in the header and never in the stream: strict players ignore those.
-        let params = format!("sps-id={id}:repeat-headers=0:scenecut=0");
-        let mut edges = Self {
-            header: *header,
-            span: *span,
-            colour,
-            params,
-            sets: ParameterSets { framing: sets.framing, sps: Vec::new(), pps: Vec::new() },
-        };
-        let encoder = edges.encoder()?;
-        edges.sets =
-            ParameterSets::parse(&ffi::extradata(&encoder.parameters())).ok_or_else(|| {
-                Stop::Failed(MediaError::Missing {
-                    what: "en-têtes de l'encodeur libx264".to_owned(),
-                })
-            })?;
-        Ok(edges)
-    }
-
-    /// A fresh encoder; each one writes the same parameter sets.
-    fn encoder(&self) -> Result<H264Encoder, MediaError> {
-        H264Encoder::try_new(&H264Settings {
-            width: self.header.width,
-            height: self.header.height,
-            frame_rate: self.span.rate,
-            pixel_aspect: self.header.pixel_aspect,
-            colour: self.colour,
-            gop_frames: 600,
-            b_frames: 0,
-            options: &[("preset", "ultrafast"), ("crf", "14"), ("x264-params", &self.params)],
-        })
-    }
 }
 
 /// One packet of a group with the time it is shown at.

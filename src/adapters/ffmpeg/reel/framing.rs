@@ -1,5 +1,7 @@
 //! From a layout to filters: which part of the source goes where in the upright picture.
 
+use std::fmt::Write as _;
+
 use ffmpeg_next::{color, frame};
 
 use crate::adapters::ffmpeg::graph::upright;
@@ -81,7 +83,8 @@ pub(super) fn filters(
         (even(f64::from(first.width()) * stretch), even(f64::from(first.height())));
     let mut head = format!("fps=fps={REEL_FPS}:start_time=0,");
     if (width, height) != (first.width(), first.height()) {
-        head += &format!("scale={width}:{height}:flags=bicubic,setsar=1,");
+        write!(head, "scale={width}:{height}:flags=bicubic,setsar=1,")
+            .expect("writing to a String cannot fail");
     }
     head += upright(track.rotation_degrees);
     if turned {

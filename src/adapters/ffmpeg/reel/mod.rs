@@ -1,6 +1,7 @@
 //! Rendering a vertical reel: sound first, mastered in memory, then the pictures through one filter graph.
 
 mod framing;
+mod type_metrics;
 mod words;
 
 use std::time::Instant;
@@ -9,11 +10,12 @@ use crate::adapters::ffmpeg::encode::{Colour, H264Encoder, H264Settings, publish
 use crate::adapters::ffmpeg::job::Progress;
 use crate::adapters::ffmpeg::mastering::{Stereo, master};
 use crate::adapters::ffmpeg::open::{Source, Track, open};
-use crate::adapters::ffmpeg::span::read_sound;
+use crate::adapters::ffmpeg::reel::words::Words;
+use crate::adapters::ffmpeg::span::{read_pictures, read_sound};
 use crate::adapters::ffmpeg::transcode::{EncodedSound, REORDER_DELAY, Transcode, transcode};
 use crate::domain::clips::footage::Ratio;
 use crate::domain::clips::reel_plan::{
-    REEL_FPS, REEL_HEIGHT, REEL_SAMPLE_RATE_HZ, REEL_SECONDS_MIN, REEL_WIDTH,
+    REEL_FPS, REEL_HEIGHT, REEL_SAMPLE_RATE_HZ, REEL_SECONDS_MIN, REEL_WIDTH, ReelPlan,
 };
 use crate::ports::media_engine::{MediaError, ReelOrder, ReelReport};
 
@@ -45,7 +47,7 @@ pub(super) fn render(order: &ReelOrder, progress: &mut Progress) -> Result<ReelR
     let mastered = master(&sound)?;
     drop(sound);
     progress.at(SOUND_SHARE);
-    let words = words::Words::write(plan)?;
+    let words = Words::write(plan)?;
     let rate = Ratio::new(REEL_FPS as i32, 1);
     let transcoding = Transcode {
         spec: &|picture| framing::filters(plan, &video, picture, &words),
@@ -105,4 +107,21 @@ fn encoder(rate: Ratio) -> Result<H264Encoder, MediaError> {
         b_frames: REORDER_DELAY as usize,
         options: &ENCODER_OPTIONS,
     })
+}
+
+/// The filters a plan is rendered with, and the script they read, which must outlive them.
+pub(super) fn graph_of(
+    plan: &ReelPlan,
+    source: &mut Source,
+) -> Result<(String, Words), MediaError> {
+    let video = source.video()?;
+    let words = Words::write(plan)?;
+    let mut filters = None;
+    read_pictures(source, &video, (plan.start_s, plan.end_s), &mut |picture, _| {
+        filters = Some(framing::filters(plan, &video, picture, &words)?);
+        Ok(false)
+    })?;
+    let nothing =
+        || MediaError::OutOfRange { start_s: plan.start_s, end_s: plan.end_s, duration_s: 0.0 };
+    Ok((filters.ok_or_else(nothing)?, words))
 }

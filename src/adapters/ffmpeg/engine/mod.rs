@@ -1,7 +1,8 @@
 //! The supervisor: one child in role `render` per job, watched, limited, and ended when it must.
 
-use std::collections::VecDeque;
-use std::os::unix::process::ExitStatusExt;
+mod answers;
+mod watchdog;
+
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -9,13 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::adapters::ffmpeg::encode::temporary_of;
-use crate::adapters::ffmpeg::job::{Envelope, Job, Line, MEMORY_BYTES_MAX, Misbehaviour, Outcome};
+use crate::adapters::ffmpeg::engine::answers::{Lines, explain, last_lines};
+use crate::adapters::ffmpeg::engine::watchdog::Watchdog;
+use crate::adapters::ffmpeg::job::{Envelope, Job, Line, Misbehaviour, Outcome};
 use crate::adapters::ffmpeg::role::RENDER_ROLE;
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
@@ -28,15 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Time between a polite and a final signal.
 const GRACE: Duration = Duration::from_secs(2);
 /// CPU time a child may use without a word of progress.
-const SILENT_CPU_MAX: Duration = Duration::from_secs(60);
+const SILENT_CPU_MAX: Duration = Duration::from_mins(1);
 /// Running time (stopped time not counted) a child may pass without a word of progress, waiting included.
-const SILENT_RUNNING_MAX: Duration = Duration::from_secs(120);
-/// Last lines of stderr kept to explain a death.
-const LAST_LINES: usize = 8;
-/// Longest line kept of a child's stderr, in characters.
-const LINE_CHARS_MAX: usize = 400;
-/// Longest line accepted on a child's stdout: an inspection of a day is about 12 MB.
-const RESULT_BYTES_MAX: u64 = 128 << 20;
+const SILENT_RUNNING_MAX: Duration = Duration::from_mins(2);
 
 /// How renderers are started and how long one may stay silent.
 #[derive(Debug, Clone)]
@@ -238,180 +235,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
-}
-
-/// Judges from outside whether a child still works.
-struct Watchdog {
-    pid: Pid,
-    silent_cpu_max: Duration,
-    silent_running_max: Duration,
-    running_max: Duration,
-    looked_at: Instant,
-    running: Duration,
-    silent_running: Duration,
-    cpu_when_heard: Duration,
-}
-
-impl Watchdog {
-    fn new(pid: Pid, settings: &EngineSettings, running_max: Duration) -> Self {
-        Self {
-            pid,
-            silent_cpu_max: settings.silent_cpu_max,
-            silent_running_max: settings.silent_running_max,
-            running_max,
-            looked_at: Instant::now(),
-            running: Duration::ZERO,
-            silent_running: Duration::ZERO,
-            cpu_when_heard: Duration::ZERO,
-        }
-    }
-
-    fn heard(&mut self) {
-        self.silent_running = Duration::ZERO;
-        if let Some(usage) = usage(self.pid) {
-            self.cpu_when_heard = usage.cpu;
-        }
-    }
-
-    fn look(&mut self) -> Option<MediaError> {
-        let elapsed = self.looked_at.elapsed();
-        self.looked_at = Instant::now();
-        let usage = usage(self.pid);
-        // A renderer stopped by the 80 % rule is not stuck: only time it may run counts.
-        if usage.as_ref().is_some_and(|usage| usage.stopped) {
-            return None;
-        }
-        self.running += elapsed;
-        self.silent_running += elapsed;
-        let stalled = |what: String| Some(MediaError::Stalled { what });
-        if self.running > self.running_max {
-            return stalled(format!("plus de {} s de travail", self.running_max.as_secs()));
-        }
-        if let Some(usage) = usage
-            && usage.cpu.saturating_sub(self.cpu_when_heard) > self.silent_cpu_max
-        {
-            return stalled(format!("{} s de calcul sans avancer", self.silent_cpu_max.as_secs()));
-        }
-        if self.silent_running > self.silent_running_max {
-            return stalled(format!("{} s sans avancer", self.silent_running_max.as_secs()));
-        }
-        None
-    }
-}
-
-/// What `/proc` says of a process.
-struct Usage {
-    cpu: Duration,
-    stopped: bool,
-}
-
-/// Unit of CPU times in `/proc`: fixed by the kernel's interface, whatever its own tick.
-const PROC_TICKS_PER_S: f64 = 100.0;
-
-/// Reads `/proc/PID/stat` (proc(5)): state is the field after the name, user and system time the 12th and 13th
-/// after that, in ticks. None where `/proc` is masked: running time alone then decides.
-fn usage(pid: Pid) -> Option<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let ticks: u64 = fields.skip(10).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    let cpu = Duration::from_secs_f64(ticks as f64 / PROC_TICKS_PER_S);
-    Some(Usage { cpu, stopped: matches!(state, "T" | "t") })
-}
-
-/// A child's stdout as typed lines; what is no such line is dropped with a warning.
-struct Lines<R> {
-    reader: BufReader<tokio::io::Take<R>>,
-    line: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(stdout: R) -> Self {
-        Self {
-            reader: BufReader::new(tokio::io::AsyncReadExt::take(stdout, RESULT_BYTES_MAX)),
-            line: Vec::new(),
-        }
-    }
-
-    /// The next line; none at the end. Losing the future loses no bytes.
-    async fn next(&mut self) -> Option<Line> {
-        loop {
-            match self.reader.read_until(b'\n', &mut self.line).await {
-                Ok(0) | Err(_) if self.line.is_empty() => return None,
-                Err(_) => return None,
-                Ok(_) => {}
-            }
-            let parsed = serde_json::from_slice(&self.line);
-            self.line.clear();
-            match parsed {
-                Ok(line) => return Some(line),
-                Err(error) => tracing::warn!(%error, "a renderer wrote a line that is no message"),
-            }
-        }
-    }
-}
-
-/// Reads stderr to its end and keeps the last lines.
-async fn last_lines(stderr: impl AsyncRead + Unpin) -> Vec<String> {
-    let mut kept = VecDeque::with_capacity(LAST_LINES);
-    let mut reader = BufReader::new(stderr);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, 64 << 10);
-        match limited.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return kept.into(),
-            Ok(_) => {
-                let text = String::from_utf8_lossy(&line);
-                let text: String = text.trim_end().chars().take(LINE_CHARS_MAX).collect();
-                if !text.is_empty() {
-                    if kept.len() == LAST_LINES {
-                        kept.pop_front();
-                    }
-                    kept.push_back(text);
-                }
-            }
-        }
-    }
-}
-
-/// Says in words how a child without a result ended.
-fn explain(status: Option<ExitStatus>, words: &[String]) -> MediaError {
-    let last_words = words.last().cloned().unwrap_or_default();
-    let starved = words.iter().any(|line| {
-        line.contains("memory allocation of")
-            || line.contains("Cannot allocate memory")
-            || line.contains("out of memory")
-    });
-    if starved {
-        return MediaError::OutOfMemory { limit_mb: MEMORY_BYTES_MAX >> 20 };
-    }
-    let how = match status {
-        None => "sans laisser de trace".to_owned(),
-        Some(status) => match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("signal {}", signal_name(signal)),
-            (None, Some(0)) => "sans donner de résultat".to_owned(),
-            (None, code) => format!("code {}", code.unwrap_or(-1)),
-        },
-    };
-    MediaError::Crashed { how, last_words }
-}
-
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL, sans doute faute de mémoire sur la machine",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ, fichier trop gros",
-        31 => "SIGSYS",
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }
 
 /// A renderer that answers another question than the one asked.
