@@ -91,6 +91,8 @@ pub async fn copy_into_store(
     let mut read = already;
     loop {
         let bytes = tokio::select! {
+            // A stop comes first, however fast the disk is.
+            biased;
             () = cancel.cancelled() => return Err(StoreError::Cancelled),
             bytes = source.read(&mut chunk) => bytes.map_err(fault)?,
         };
