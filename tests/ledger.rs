@@ -27,6 +27,7 @@ kept_by_memory_and_postgres!(
     a_weeks_key_is_drawn_once_and_gone_for_good_once_destroyed,
     ageing_drops_messages_and_keeps_minutes,
     an_erased_viewer_leaves_no_message,
+    an_id_is_remembered_until_it_is_swept,
     a_waiting_follower_hears_of_a_commit,
 );
 
@@ -248,6 +249,21 @@ async fn an_erased_viewer_leaves_no_message(db: Database) {
     }
 }
 
+async fn an_id_is_remembered_until_it_is_swept(db: Database) {
+    let hear = || async {
+        let audience = Some(samples::audience(1, vec![samples::message(1, "anna")]));
+        db.ledger.commit(Commit { audience, ..Commit::default() }).await.unwrap();
+        db.ledger.messages_of(samples::live(1)).await.unwrap().len()
+    };
+    assert_eq!(hear().await, 1);
+    db.ledger.erase_viewer("anna").await.unwrap();
+    db.ledger.sweep(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!(hear().await, 0, "a repetition is still known");
+    let in_a_century = samples::started_at() + chrono::Duration::days(36_500);
+    db.ledger.sweep(in_a_century).await.unwrap();
+    assert_eq!(hear().await, 1, "the sweep forgot it, and its day can be filled again");
+}
+
 async fn a_waiting_follower_hears_of_a_commit(db: Database) {
     let waiting = db.ledger.written();
     tokio::pin!(waiting);
@@ -334,13 +350,13 @@ async fn a_slow_commit_is_not_overtaken() {
             db.ledger.commit(Commit { events, jobs, ..Commit::default() }).await
         }
     });
-    until_somebody_waits(&pool, "relation").await;
+    support::until_waiting(&pool, "relation").await;
     let quick = tokio::spawn({
         let db = db.of_another_process().await;
         async move { db.write(vec![samples::clip_requested(2)]).await }
     });
     tokio::select! {
-        () = until_somebody_waits(&pool, "advisory") => {}
+        () = support::until_waiting(&pool, "advisory") => {}
         () = async { while !quick.is_finished() { tokio::task::yield_now().await } } => {
             panic!("the quick commit overtook the slow one");
         }
@@ -354,19 +370,6 @@ async fn a_slow_commit_is_not_overtaken() {
     let rest = db.ledger.events_after(reader.cursor()).await.unwrap();
     reader.take(rest.into_iter().map(|event| event.seq).collect());
     assert_eq!(reader.seen, [1, 2]);
-}
-
-async fn until_somebody_waits(pool: &PgPool, kind: &str) {
-    let waits = || async {
-        let question = "select count(*) from pg_locks
-                         where not granted and locktype = $1
-                           and database = (select oid from pg_database where datname = current_database())";
-        let waiting: i64 = sqlx::query_scalar(question).bind(kind).fetch_one(pool).await.unwrap();
-        waiting > 0
-    };
-    while !waits().await {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// The control: the same reader over numbers from a bare sequence does skip what a slow writer commits late. If this

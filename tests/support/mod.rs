@@ -65,6 +65,16 @@ pub(crate) async fn empty_database() -> PgPool {
     pool(&name).await
 }
 
+/// Resolves when a connection to this database waits for a lock of a kind (`relation`, `advisory`).
+pub(crate) async fn until_waiting(pool: &PgPool, kind: &str) {
+    let question = "select exists (
+        select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+         where not granted and locktype = $1 and datname = current_database())";
+    while !sqlx::query_scalar::<_, bool>(question).bind(kind).fetch_one(pool).await.expect("ask") {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn fresh_database_name() -> String {
     let name = next_name();
     execute(&format!("create database {name} template {MIGRATED} strategy file_copy")).await;

@@ -1,9 +1,10 @@
 //! What the logs, the queue and the cards share in memory. A commit works on a copy that replaces the state when
 //! everything went through: all or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -59,8 +60,8 @@ pub(super) struct State {
     pub(super) cursors: BTreeMap<&'static str, i64>,
     pub(super) cards: BTreeMap<(Model, Uuid), StandingCard>,
     pub(super) jobs: Vec<JobRow>,
-    /// Ids of messages already heard, by live.
-    pub(super) inbox: BTreeSet<(LiveId, String)>,
+    /// When the ids of messages were heard, by live.
+    pub(super) inbox: BTreeMap<(LiveId, String), DateTime<Utc>>,
     pub(super) messages: BTreeMap<LiveId, Vec<ChatMessage>>,
     pub(super) facts: Vec<Fact>,
     pub(super) minutes: BTreeMap<LiveId, BTreeMap<i32, AudienceMinute>>,

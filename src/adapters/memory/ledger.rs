@@ -71,8 +71,8 @@ impl Ledger for MemoryDatabase {
         Ok(dropped as u64)
     }
 
-    async fn sweep(&self, _before: DateTime<Utc>) -> Result<(), PortError> {
-        // Ids are kept: a memory house lives shorter than a week, and messages of no day take no room.
+    async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError> {
+        self.state().inbox.retain(|_, heard_at| *heard_at >= before);
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl State {
             self.finish(ticket, clock)?;
         }
         if let Some(audience) = commit.audience {
-            self.store_audience(audience);
+            self.store_audience(audience, clock.now());
         }
         for object in commit.media {
             self.media.entry(object.key.clone()).or_insert(object);
@@ -155,10 +155,12 @@ impl State {
     }
 
     /// Stores a live's audience. What the inbox has heard already is dropped.
-    fn store_audience(&mut self, batch: AudienceBatch) {
+    fn store_audience(&mut self, batch: AudienceBatch, now: DateTime<Utc>) {
         let live = batch.live;
         for message in batch.messages {
-            if self.inbox.insert((live, message.message_id.clone())) {
+            let id = (live, message.message_id.clone());
+            if !self.inbox.contains_key(&id) {
+                self.inbox.insert(id, now);
                 self.messages.entry(live).or_default().push(message);
             }
         }
