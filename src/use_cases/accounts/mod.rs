@@ -19,8 +19,10 @@ use crate::ports::people::{Joining, OneTimeLink, People, PeopleError, Person, Se
 
 pub use passwords::Passwords;
 
-/// How long a one-time link stays open.
+/// How long an invitation stays open.
 pub const LINK_LIFE: TimeDelta = TimeDelta::days(7);
+/// How long the first administrator's link stays open; the next start prints another.
+pub const FIRST_LINK_LIFE: TimeDelta = TimeDelta::hours(24);
 /// A session's last use is noted at most this often.
 const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Longest description of a browser that is kept, in characters.
@@ -88,9 +90,9 @@ impl Accounts {
             if admins.any(Person::has_joined) {
                 return Ok(None);
             }
-            return self.relink(admin).await.map(Some);
+            return self.renew(admin, FIRST_LINK_LIFE).await.map(Some);
         }
-        let (_, token) = self.add(None, None, Role::Admin).await?;
+        let (_, token) = self.add(None, None, Role::Admin, FIRST_LINK_LIFE).await?;
         Ok(Some(token))
     }
 
@@ -101,14 +103,12 @@ impl Accounts {
         email: Option<EmailAddress>,
         role: Role,
     ) -> Result<(PersonId, Token), AccountsError> {
-        self.add(Some(by), email, role).await
+        self.add(Some(by), email, role, LINK_LIFE).await
     }
 
     /// A new one-time link for somebody who lost theirs, or their password. The password holds until the link is used.
     pub async fn relink(&self, person: PersonId) -> Result<Token, AccountsError> {
-        let (token, link) = self.link_for(person);
-        self.people.relink(link).await.map_err(|e| refused(e, person))?;
-        Ok(token)
+        self.renew(person, LINK_LIFE).await
     }
 
     /// The person an open link is for.
@@ -227,11 +227,18 @@ impl Accounts {
         self.people.close(person, now, event).await.map_err(|e| refused(e, person))
     }
 
+    async fn renew(&self, person: PersonId, life: TimeDelta) -> Result<Token, AccountsError> {
+        let (token, link) = self.link_for(person, life);
+        self.people.relink(link).await.map_err(|e| refused(e, person))?;
+        Ok(token)
+    }
+
     async fn add(
         &self,
         by: Option<PersonId>,
         email: Option<EmailAddress>,
         role: Role,
+        life: TimeDelta,
     ) -> Result<(PersonId, Token), AccountsError> {
         let id = PersonId::from_uuid(self.clock.new_id());
         let person = Person {
@@ -243,15 +250,15 @@ impl Accounts {
             created_at: self.clock.now(),
             closed_at: None,
         };
-        let (token, link) = self.link_for(id);
+        let (token, link) = self.link_for(id, life);
         let event = AccountEvent::Invited { person: id, role, by };
         self.people.invite(person, link, event).await.map_err(|e| refused(e, id))?;
         Ok((id, token))
     }
 
-    fn link_for(&self, person: PersonId) -> (Token, OneTimeLink) {
+    fn link_for(&self, person: PersonId, life: TimeDelta) -> (Token, OneTimeLink) {
         let secret = self.clock.new_secret();
-        let expires_at = self.clock.now() + LINK_LIFE;
+        let expires_at = self.clock.now() + life;
         (Token::of(secret), OneTimeLink { token_hash: digest(&secret), person, expires_at })
     }
 

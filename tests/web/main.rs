@@ -1,0 +1,10 @@
+//! The door for people, on a real server: who gets in, what stays out, what goes through.
+
+mod access;
+mod forms;
+mod house;
+mod logins;
+mod media;
+mod server;
+mod sessions;
+mod uploads;
