@@ -262,8 +262,12 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let problem =
-        response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::of_status(status));
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        // A form shown again with what is wrong in it.
+        None if is_a_page(&response) => return response,
+        None => Problem::of_status(status),
+    };
     log(&problem, &method, &path);
     let (kind, body) = match wants {
         Wants::Json => ("application/problem+json", problem.document(&path)),
@@ -291,13 +295,14 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
     response
 }
 
+fn is_a_page(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/html"))
+}
+
 fn log(problem: &Problem, method: &Method, path: &str) {
-    // A link's token is a secret: the path is cut after its first part.
-    let path = match path.match_indices('/').nth(2) {
-        Some((end, _)) if path.starts_with("/bienvenue") => &path[..end],
-        _ if path.starts_with("/bienvenue") => "/bienvenue",
-        _ => path,
-    };
+    // A link's token is a secret.
+    let path = if path.starts_with("/bienvenue/") { "/bienvenue/…" } else { path };
     let status = problem.status.as_u16();
     let cause = problem.cause.as_deref().unwrap_or("none given");
     if problem.status == StatusCode::INTERNAL_SERVER_ERROR {
