@@ -39,6 +39,17 @@ pub struct Settings {
     pub behind_proxy: bool,
     /// Largest upload, in bytes.
     pub upload_bytes_max: u64,
+    /// What the media engine of this machine can do, for « Santé ».
+    pub engine: EngineSkills,
+}
+
+/// The media engine as it was found at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineSkills {
+    /// Version of libavcodec; empty when nobody looked.
+    pub version: String,
+    /// Encoders, decoders and filters that reels need and it lacks.
+    pub missing: Vec<String>,
 }
 
 impl Default for Settings {
@@ -49,6 +60,7 @@ impl Default for Settings {
             behind_proxy: false,
             // Twelve hours at 8 Mbit/s are 43 GB.
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
+            engine: EngineSkills::default(),
         }
     }
 }

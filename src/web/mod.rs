@@ -31,9 +31,10 @@ mod throttle;
 mod upload;
 mod wants;
 
-pub use app::{App, Parts, Settings, router};
+pub use app::{App, EngineSkills, Parts, Settings, router};
 pub use assets::asset;
 pub use guard::{Client, MaybeUser, Peer, User};
+pub use pages::icon;
 pub use problem::Problem;
 pub use routes::{Access, Declared, Routes};
 pub use server::{ServerLimits, serve};

@@ -6,7 +6,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{HeaderName, REFERRER_POLICY, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::domain::accounts::{
@@ -15,6 +14,9 @@ use crate::domain::accounts::{
 use crate::domain::ids::PersonId;
 use crate::use_cases::accounts::{AccountsError, Opened};
 use crate::web::guard::{cookie_for, cookie_gone, reference, return_path};
+use crate::web::pages::Said;
+use crate::web::pages::french::When;
+use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Client, MaybeUser, Problem, User, page};
 
 /// A page behind a secret address: no other site learns it, no search engine keeps it.
@@ -157,15 +159,15 @@ pub(super) async fn join(
 
 #[derive(Template)]
 #[template(path = "pages/account.html")]
-struct AccountPage<'a> {
-    user: &'a User,
+struct AccountPage {
+    shell: Shell,
     role: &'static str,
     sessions: Vec<SessionRow>,
 }
 
 struct SessionRow {
     device: String,
-    seen_at: DateTime<Utc>,
+    seen: When,
     is_this: bool,
 }
 
@@ -173,17 +175,20 @@ struct SessionRow {
 pub(super) async fn account_page(
     State(app): State<App>,
     user: User,
+    Query(asked): Query<Said>,
 ) -> Result<Html<String>, Problem> {
+    let now = app.clock.now();
     let sessions = app.accounts.sessions(&user.person).await?;
     let sessions = sessions
         .into_iter()
         .map(|session| SessionRow {
             is_this: session.reference_hash == user.session.reference_hash,
             device: session.device,
-            seen_at: session.seen_at,
+            seen: When::ago(session.seen_at, now),
         })
         .collect();
-    page(&AccountPage { user: &user, role: role_name(user.role()), sessions })
+    let shell = Shell::saying(&user, Place::Me, asked.dit.as_deref());
+    page(&AccountPage { shell, role: role_name(user.role()), sessions })
 }
 
 /// `POST /compte/sessions`: ends all sessions but this one.
@@ -192,19 +197,21 @@ pub(super) async fn end_other_sessions(
     user: User,
 ) -> Result<Redirect, Problem> {
     app.accounts.end_other_sessions(&user.session).await?;
-    Ok(Redirect::to("/compte"))
+    Ok(Redirect::to("/compte?dit=sessions-fermees"))
 }
 
 #[derive(Template)]
 #[template(path = "pages/team.html")]
-struct TeamPage<'a> {
-    user: &'a User,
+struct TeamPage {
+    shell: Shell,
     people: Vec<PersonRow>,
     /// The word in forms, and what it is called.
     roles: [(&'static str, &'static str); 6],
     /// Shown once, to be passed on.
     link: Option<String>,
     problem: Option<String>,
+    typed_email: String,
+    typed_role: &'static str,
 }
 
 struct PersonRow {
@@ -213,6 +220,26 @@ struct PersonRow {
     email: String,
     role: &'static str,
     has_joined: bool,
+}
+
+impl PersonRow {
+    /// What a screen reader calls the row.
+    fn called(&self) -> &str {
+        match (self.name.as_str(), self.email.as_str()) {
+            ("", "") => "l'invitation en attente",
+            ("", email) => email,
+            (name, _) => name,
+        }
+    }
+}
+
+/// What the page is shown with besides the people.
+#[derive(Default)]
+struct TeamSays {
+    dit: Option<String>,
+    link: Option<String>,
+    problem: Option<String>,
+    typed: Option<InviteForm>,
 }
 
 #[derive(Deserialize)]
@@ -228,8 +255,12 @@ pub(super) struct RoleForm {
 }
 
 /// `GET /equipe`
-pub(super) async fn team_page(State(app): State<App>, user: User) -> Result<Response, Problem> {
-    show_team(&app, &user, None, None).await
+pub(super) async fn team_page(
+    State(app): State<App>,
+    user: User,
+    Query(asked): Query<Said>,
+) -> Result<Response, Problem> {
+    show_team(&app, &user, TeamSays { dit: asked.dit, ..TeamSays::default() }).await
 }
 
 /// `POST /equipe`: invites somebody; the answer shows the link to pass on.
@@ -239,23 +270,25 @@ pub(super) async fn invite(
     headers: HeaderMap,
     Form(form): Form<InviteForm>,
 ) -> Result<Response, Problem> {
-    let email = match form.email.trim() {
-        "" => None,
-        raw => match EmailAddress::try_new(raw) {
-            Ok(email) => Some(email),
-            Err(error) => return show_team(&app, &user, None, Some(error.to_string())).await,
-        },
+    let invited = match form.email.trim() {
+        "" => Ok(None),
+        raw => EmailAddress::try_new(raw).map(Some),
     };
-    match app.accounts.invite(user.person.id, email, form.role).await {
-        Ok((_, token)) => {
-            let link = welcome_address(&app, &headers, token.as_str());
-            show_team(&app, &user, Some(link), None).await
-        }
+    let invited = match invited {
+        Ok(email) => app.accounts.invite(user.person.id, email, form.role).await,
+        Err(error) => Err(error.into()),
+    };
+    let says = match invited {
+        Ok((_, token)) => TeamSays {
+            link: Some(welcome_address(&app, &headers, token.as_str())),
+            ..TeamSays::default()
+        },
         Err(AccountsError::Account(error)) => {
-            show_team(&app, &user, None, Some(error.to_string())).await
+            TeamSays { problem: Some(error.to_string()), typed: Some(form), ..TeamSays::default() }
         }
-        Err(AccountsError::Port(error)) => Err(error.into()),
-    }
+        Err(AccountsError::Port(error)) => return Err(error.into()),
+    };
+    show_team(&app, &user, says).await
 }
 
 /// `POST /equipe/{id}/lien`: a new link for somebody who lost theirs, or their password.
@@ -267,7 +300,7 @@ pub(super) async fn relink(
 ) -> Result<Response, Problem> {
     let token = app.accounts.relink(person).await?;
     let link = welcome_address(&app, &headers, token.as_str());
-    show_team(&app, &user, Some(link), None).await
+    show_team(&app, &user, TeamSays { link: Some(link), ..TeamSays::default() }).await
 }
 
 /// `POST /equipe/{id}/role`
@@ -278,7 +311,7 @@ pub(super) async fn change_role(
     Form(form): Form<RoleForm>,
 ) -> Result<Response, Problem> {
     let changed = app.accounts.change_role(user.person.id, person, form.role).await;
-    back_to_team(&app, &user, changed).await
+    back_to_team(&app, &user, changed, "role-change").await
 }
 
 /// `POST /equipe/{id}/fermeture`
@@ -288,29 +321,27 @@ pub(super) async fn close(
     Path(person): Path<PersonId>,
 ) -> Result<Response, Problem> {
     let closed = app.accounts.close(user.person.id, person).await;
-    back_to_team(&app, &user, closed).await
+    back_to_team(&app, &user, closed, "compte-ferme").await
 }
 
 async fn back_to_team(
     app: &App,
     user: &User,
     done: Result<(), AccountsError>,
+    code: &str,
 ) -> Result<Response, Problem> {
     match done {
-        Ok(()) => Ok(Redirect::to("/equipe").into_response()),
+        Ok(()) => Ok(Redirect::to(&format!("/equipe?dit={code}")).into_response()),
         Err(AccountsError::Account(error @ AccountError::LastAdministrator)) => {
-            show_team(app, user, None, Some(error.to_string())).await
+            let says = TeamSays { problem: Some(error.to_string()), ..TeamSays::default() };
+            show_team(app, user, says).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn show_team(
-    app: &App,
-    user: &User,
-    link: Option<String>,
-    problem: Option<String>,
-) -> Result<Response, Problem> {
+async fn show_team(app: &App, user: &User, says: TeamSays) -> Result<Response, Problem> {
+    let TeamSays { dit, link, problem, typed } = says;
     let people = app.accounts.list().await?;
     let people = people
         .into_iter()
@@ -324,7 +355,17 @@ async fn show_team(
         .collect();
     let roles = Role::ALL.map(|role| (role.as_str(), role_name(role)));
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let shown = page(&TeamPage { user, people, roles, link, problem })?;
+    let (typed_email, typed_role) =
+        typed.map_or((String::new(), Role::Editor), |form| (form.email, form.role));
+    let shown = page(&TeamPage {
+        shell: Shell::saying(user, Place::People, dit.as_deref()),
+        people,
+        roles,
+        link,
+        problem,
+        typed_email,
+        typed_role: typed_role.as_str(),
+    })?;
     Ok((status, AppendHeaders(SECRET_PAGE), shown).into_response())
 }
 

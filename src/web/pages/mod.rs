@@ -1,12 +1,50 @@
 //! The pages, one file a feature; `declare` says who may call what.
 
 mod accounts;
+mod clips;
+mod french;
+mod health;
+mod jobs;
+mod moments;
+mod shell;
+mod week;
+mod weeks;
 
-use crate::domain::accounts::Permission::ManagePeople;
+use serde::Deserialize;
+
+use crate::domain::accounts::Permission::{
+    JudgeClip, ManageJobs, ManagePeople, OpenWeek, RequestClip, RequestReel, SeeClips, SeeHealth,
+    SeeJobs, SeeMoments, SeeWeeks,
+};
 use crate::web::{Access, Routes};
+
+pub use shell::icon;
+
+/// The code of what just happened, left in the address by a redirect.
+#[derive(Debug, Deserialize)]
+struct Said {
+    dit: Option<String>,
+}
 
 pub(super) fn declare(routes: Routes) -> Routes {
     routes
+        .get("/", Access::Public, weeks::front)
+        .get("/semaines", Access::Needs(SeeWeeks), weeks::list)
+        .post("/semaines", Access::Needs(OpenWeek), weeks::open)
+        .get("/semaines/{id}", Access::Needs(SeeWeeks), week::show)
+        .get("/semaines/{id}/clips", Access::Needs(SeeClips), clips::of_week)
+        .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
+        .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)
+        .get("/directs/{id}/clips", Access::Needs(SeeClips), clips::of_live)
+        .post("/directs/{id}/clips", Access::Needs(RequestClip), clips::request)
+        .post("/clips/{id}/valider", Access::Needs(JudgeClip), clips::approve)
+        .post("/clips/{id}/ecarter", Access::Needs(JudgeClip), clips::reject)
+        .post("/clips/{id}/titre", Access::Needs(JudgeClip), clips::rename)
+        .post("/clips/{id}/reel", Access::Needs(RequestReel), clips::request_reel)
+        .get("/travaux", Access::Needs(SeeJobs), jobs::list)
+        .post("/travaux/{id}/relancer", Access::Needs(ManageJobs), jobs::retry)
+        .post("/travaux/{id}/annuler", Access::Needs(ManageJobs), jobs::cancel)
+        .get("/sante", Access::Needs(SeeHealth), health::show)
         .get("/connexion", Access::Public, accounts::login_page)
         .post("/connexion", Access::Public, accounts::login)
         .get("/bienvenue/{token}", Access::Public, accounts::welcome_page)
