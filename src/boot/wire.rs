@@ -32,7 +32,7 @@ use crate::use_cases::live::Lives;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::reactions::Reactions;
 use crate::use_cases::villa::Weeks;
-use crate::web::{Parts, Settings};
+use crate::web::{EngineSkills, Parts, Settings};
 
 /// The database a process works on: a private cluster, or somebody else's server.
 pub(crate) struct Database {
@@ -168,6 +168,7 @@ impl House {
                 measures_token: config.web.measures_token.clone(),
                 behind_proxy: config.web.behind_proxy == 1,
                 upload_bytes_max: config.web.upload_bytes_max,
+                engine: engine_skills(),
             },
         })
     }
@@ -177,6 +178,12 @@ impl House {
         self.pool.close().await;
         self.database.close().await
     }
+}
+
+/// What the media engine can do, as « Santé » tells it.
+fn engine_skills() -> EngineSkills {
+    let (version, missing) = crate::adapters::ffmpeg::capabilities();
+    EngineSkills { version, missing: missing.iter().map(ToString::to_string).collect() }
 }
 
 /// The key that signs media links: drawn once, kept for its owner alone.

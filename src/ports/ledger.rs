@@ -95,6 +95,10 @@ pub trait Ledger: Send + Sync {
     /// A live's minutes in order.
     async fn minutes_of(&self, live: LiveId) -> Result<Vec<AudienceMinute>, PortError>;
 
+    /// How many messages fell into each step of `step_ms` of a live's video: (step from 0, messages), steps without any left
+    /// out. Told by the facts, so it outlives the raw chat.
+    async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError>;
+
     /// The key that makes pseudonyms within a week: drawn once, `None` after it was destroyed.
     async fn week_key(&self, week: WeekId, fresh: [u8; 32]) -> Result<Option<[u8; 32]>, PortError>;
 

@@ -60,6 +60,17 @@ impl Ledger for MemoryDatabase {
         Ok(state.minutes.get(&live).map(|of| of.values().copied().collect()).unwrap_or_default())
     }
 
+    async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError> {
+        let state = self.state();
+        let mut steps = std::collections::BTreeMap::new();
+        let chat =
+            state.facts.iter().filter(|fact| fact.live == live && fact.kind == FactKind::Chat);
+        for fact in chat {
+            *steps.entry(fact.offset_ms / step_ms.max(1)).or_insert(0) += 1;
+        }
+        Ok(steps.into_iter().collect())
+    }
+
     async fn week_key(&self, week: WeekId, fresh: [u8; 32]) -> Result<Option<[u8; 32]>, PortError> {
         Ok(*self.state().week_keys.entry(week).or_insert(Some(fresh)))
     }

@@ -178,6 +178,22 @@ impl Ledger for PostgresLedger {
         .map_err(while_doing("read a live's minutes"))
     }
 
+    async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError> {
+        let rows = sqlx::query!(
+            r#"select offset_ms / $2 as "step!", count(*) as "messages!"
+                 from audience_facts
+                where live = $1 and kind = 'chat'
+                group by 1
+                order by 1"#,
+            live.as_uuid(),
+            step_ms.max(1),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(while_doing("count a live's messages by step"))?;
+        Ok(rows.into_iter().map(|row| (row.step, row.messages)).collect())
+    }
+
     async fn week_key(&self, week: WeekId, fresh: [u8; 32]) -> Result<Option<[u8; 32]>, PortError> {
         sqlx::query!(
             "insert into week_keys (week, secret) values ($1, $2) on conflict (week) do nothing",

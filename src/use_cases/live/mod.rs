@@ -17,6 +17,18 @@ use crate::read_models::LiveCard;
 
 pub use receive::{Received, copy_into_store};
 
+/// Most steps a pulse is told in, short of a very long live: what a wide screen can show.
+const PULSE_STEPS_MAX: i64 = 360;
+/// Lengths of a step, in milliseconds. Under 5 s a chat of ordinary size is noise.
+const PULSE_STEPS_MS: [i64; 7] = [5_000, 10_000, 15_000, 20_000, 30_000, 60_000, 120_000];
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The length of a pulse's step for a video this long, in milliseconds.
+pub fn pulse_step_ms(duration_ms: i64) -> i64 {
+    PULSE_STEPS_MS.into_iter().find(|step| duration_ms / step <= PULSE_STEPS_MAX).unwrap_or(300_000)
+}
+
 /// Live sessions.
 #[derive(Clone)]
 pub struct Lives {
@@ -39,6 +51,32 @@ impl Lives {
     /// One live.
     pub async fn find(&self, live: LiveId) -> Result<Option<LiveCard>, PortError> {
         find_card(&*self.shelves, live.as_uuid()).await
+    }
+
+    /// A live's messages in equal steps of [`pulse_step_ms`], from 0 to its end; a silent step counts 0.
+    pub async fn pulse(&self, live: &LiveCard) -> Result<Vec<u32>, PortError> {
+        let step_ms = pulse_step_ms(live.recording.duration_ms);
+        let steps = usize::try_from(live.recording.duration_ms.max(0) / step_ms + 1).unwrap_or(0);
+        let mut counts = vec![0_u32; steps];
+        if step_ms % MINUTE_MS == 0 {
+            // Folded already: a long evening is not counted anew for every look at it.
+            for minute in self.ledger.minutes_of(live.id).await? {
+                let step = i64::from(minute.minute) * MINUTE_MS / step_ms;
+                if let Some(count) =
+                    usize::try_from(step).ok().and_then(|step| counts.get_mut(step))
+                {
+                    *count += minute.messages.unsigned_abs();
+                }
+            }
+            return Ok(counts);
+        }
+        for (step, messages) in self.ledger.pulse_of(live.id, step_ms).await? {
+            // What people wrote after the end belongs to no step.
+            if let Some(count) = usize::try_from(step).ok().and_then(|step| counts.get_mut(step)) {
+                *count = u32::try_from(messages).unwrap_or(u32::MAX);
+            }
+        }
+        Ok(counts)
     }
 
     /// A live's minutes: messages, chatters, coverage.

@@ -11,6 +11,7 @@ use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::{Job, JobState};
 use crate::ports::PortError;
 use crate::read_models::{LiveCard, WeekCard};
+use crate::use_cases::live::pulse_step_ms;
 use crate::web::pages::french::{When, count, counted, day, length};
 use crate::web::pages::jobs::{self, JobRow};
 use crate::web::pages::moments::pulse::Pulse;
@@ -125,9 +126,10 @@ pub(super) async fn live(Path(live): Path<LiveId>) -> Redirect {
 }
 
 async fn row(app: &App, live: &LiveCard, pointed_at: Option<LiveId>) -> Result<LiveRow, PortError> {
-    let minutes = app.lives.minutes(live.id).await?;
+    let counts = app.lives.pulse(live).await?;
     let clips = app.clips.of_live(live.id).await?;
-    let pulse = Pulse::of_minutes(&minutes, live.recording.duration_ms);
+    let step_ms = pulse_step_ms(live.recording.duration_ms);
+    let pulse = Pulse::of_steps(&counts, step_ms, live.recording.duration_ms);
     let to_judge =
         clips.iter().filter(|card| matches!(card.clip.state, ClipState::Cut { .. })).count();
     Ok(LiveRow {

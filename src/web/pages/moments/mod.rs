@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::domain::ids::{ClipId, LiveId, MomentId};
 use crate::domain::moments::event::MOMENTS_KEPT_MAX;
 use crate::read_models::{ClipCard, LiveCard, MomentCard, WeekCard};
+use crate::use_cases::live::pulse_step_ms;
 use crate::web::pages::clips::ClipForm;
 use crate::web::pages::french::{When, count, counted, exact_timecode, length, number, timecode};
 use crate::web::pages::moments::pulse::Pulse;
@@ -126,11 +127,12 @@ pub(super) async fn know(app: &App, live: LiveId) -> Result<Known, Problem> {
     let live = app.lives.find(live).await?.ok_or_else(Problem::not_found)?;
     let (week, pulse, moments, clips) = tokio::try_join!(
         app.weeks.find(live.week),
-        app.lives.minutes(live.id),
+        app.lives.pulse(&live),
         app.moments.of_live(live.id),
         app.clips.of_live(live.id),
     )?;
-    let pulse = Pulse::of_minutes(&pulse, live.recording.duration_ms);
+    let step_ms = pulse_step_ms(live.recording.duration_ms);
+    let pulse = Pulse::of_steps(&pulse, step_ms, live.recording.duration_ms);
     Ok(Known { week, live, pulse, moments, clips })
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 
-use crate::domain::audience::AudienceMinute;
 use crate::web::pages::french::{count, timecode};
 
 /// Height of the curve in the units of its own box; the width is [`WIDTH`].
@@ -32,18 +31,6 @@ pub(in crate::web::pages) struct Tick {
 }
 
 impl Pulse {
-    /// From minutes as they are folded. A last minute that was hardly heard is a gap, not a peak.
-    pub(in crate::web::pages) fn of_minutes(minutes: &[AudienceMinute], duration_ms: i64) -> Self {
-        let rates = minutes
-            .iter()
-            .map(|minute| {
-                let coverage = f64::from(minute.coverage);
-                (coverage > 0.05).then(|| f64::from(minute.messages) / coverage)
-            })
-            .collect();
-        Self { step_ms: 60_000, duration_ms: duration_ms.max(1), rates }
-    }
-
     /// From counts of messages in steps of the same length.
     pub(in crate::web::pages) fn of_steps(counts: &[u32], step_ms: i64, duration_ms: i64) -> Self {
         let duration_ms = duration_ms.max(1);
@@ -159,34 +146,27 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    fn minute(minute: i32, messages: i32, coverage: f32) -> AudienceMinute {
-        AudienceMinute { minute, messages, chatters: 1, coverage }
-    }
-
     #[test]
-    fn the_line_stands_on_zero_and_a_gap_breaks_it() {
-        let minutes =
-            [minute(0, 0, 1.0), minute(1, 100, 1.0), minute(2, 3, 0.0), minute(3, 50, 1.0)];
-        let pulse = Pulse::of_minutes(&minutes, 240_000);
+    fn the_line_stands_on_zero_and_reaches_up_to_the_peak() {
+        let pulse = Pulse::of_steps(&[0, 100, 50, 0], 60_000, 240_000);
         let line = pulse.line();
         assert!(line.starts_with("M125.0 100.0L375.0 7.4"), "{line}");
-        assert_eq!(line.matches('M').count(), 2, "a gap is a gap: {line}");
-        assert_eq!(pulse.area().matches('Z').count(), 2);
+        assert_eq!(pulse.area().matches('Z').count(), 1);
         assert_eq!(pulse.peak(), "100");
     }
 
     #[test]
-    fn half_a_minute_counts_at_its_rate() {
-        let pulse = Pulse::of_minutes(&[minute(0, 10, 1.0), minute(1, 10, 0.5)], 90_000);
-        assert_eq!(pulse.peak(), "20");
+    fn part_of_a_step_counts_at_its_rate_and_hardly_any_is_a_gap() {
+        assert_eq!(Pulse::of_steps(&[10, 10], 60_000, 90_000).peak(), "20");
         let pulse = Pulse::of_steps(&[1, 4, 9], 10_000, 21_000);
         assert_eq!(pulse.peak(), "24", "a tenth of a step is no rate");
+        assert!(!pulse.is_silent() && Pulse::of_steps(&[0, 0], 10_000, 20_000).is_silent());
     }
 
     #[test]
     fn instants_are_round_and_few() {
         let ticks = |seconds: i64| {
-            let pulse = Pulse::of_minutes(&[], seconds * 1_000);
+            let pulse = Pulse::of_steps(&[], 60_000, seconds * 1_000);
             pulse.ticks().into_iter().map(|tick| tick.said).collect::<Vec<_>>()
         };
         assert_eq!(ticks(300).first().map(String::as_str), Some("0:30"));

@@ -17,7 +17,6 @@ pub(in crate::web::pages) fn reason(reason: &Reason, mood: Option<Mood>) -> Stri
     match reason.kind {
         ReasonKind::Chatters => format!("{times} × plus de monde que d'habitude"),
         ReasonKind::Reactions => format!("{times} × plus {}", reactions(mood)),
-        ReasonKind::ShortMessages => format!("{times} × plus de messages très courts"),
         ReasonKind::Shouts => format!("{times} × plus de messages en capitales"),
         ReasonKind::Repetition => {
             format!("le chat se répète (concentration {})", percent(reason.measure))
