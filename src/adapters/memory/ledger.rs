@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::adapters::memory::MemoryDatabase;
 use crate::adapters::memory::database::State;
 use crate::adapters::memory::shelves::fold_into_cards;
-use crate::domain::audience::{AudienceMinute, ChatMessage};
+use crate::domain::audience::{AudienceMinute, ChatMessage, FactKind};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::{JobState, JobTicket};
