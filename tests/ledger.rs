@@ -206,6 +206,10 @@ async fn an_audience_comes_back_whole_and_in_order(db: Database) {
     let [five, one, late, two] = said;
     assert_eq!(db.ledger.messages_of(samples::live(1)).await.unwrap(), [one, two, five, late]);
     assert_eq!(db.ledger.minutes_of(samples::live(1)).await.unwrap(), minutes);
+    // Steps of six seconds: three messages in the first, one five hours later, silence left out.
+    let pulse = db.ledger.pulse_of(samples::live(1), 6_000).await.unwrap();
+    assert_eq!(pulse, [(0, 3), (3_000, 1)]);
+    assert!(db.ledger.pulse_of(samples::live(2), 6_000).await.unwrap().is_empty());
     let facts = match &db.system {
         System::Memory(memory, _) => memory.facts_of(samples::live(1)).len() as i64,
         System::Postgres(pool) => count(pool, "audience_facts").await,

@@ -19,9 +19,10 @@ use crate::web::pages::french::When;
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Client, MaybeUser, Problem, User, page};
 
-/// A page behind a secret address: no other site learns it, no search engine keeps it.
+/// A page behind a secret address: no other site learns it, no search engine keeps it. Not `no-referrer`: under it
+/// browsers send `Origin: null` with our own forms.
 const SECRET_PAGE: [(HeaderName, HeaderValue); 2] = [
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
 ];
 
@@ -183,7 +184,7 @@ pub(super) async fn account_page(
         .into_iter()
         .map(|session| SessionRow {
             is_this: session.reference_hash == user.session.reference_hash,
-            device: session.device,
+            device: device_in_words(&session.device),
             seen: When::ago(session.seen_at, now),
         })
         .collect();
@@ -376,6 +377,33 @@ fn welcome_address(app: &App, headers: &HeaderMap, token: &str) -> String {
         format!("http://{}", host.unwrap_or("localhost"))
     });
     format!("{}/bienvenue/{token}", base.trim_end_matches('/'))
+}
+
+/// A browser by its name and system; what it says of itself where neither is known.
+fn device_in_words(said: &str) -> String {
+    const BROWSERS: [(&str, &str); 5] = [
+        ("Edg/", "Edge"),
+        ("Firefox/", "Firefox"),
+        ("OPR/", "Opera"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const SYSTEMS: [(&str, &str); 6] = [
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS", "Mac"),
+        ("Linux", "Linux"),
+    ];
+    let named = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(mark, _)| said.contains(mark)).map(|(_, name)| *name)
+    };
+    match (named(&BROWSERS), named(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} sur {system}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => said.to_owned(),
+    }
 }
 
 /// What a role is called on a page.

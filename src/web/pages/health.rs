@@ -91,7 +91,7 @@ pub(super) fn health_page(
     engine: &EngineSkills,
     asked_at: When,
 ) -> HealthPage {
-    let shown = vec![database(vitals), disk(vitals), queue(vitals), ffmpeg(engine), memory(vitals)];
+    let shown = vec![database(vitals), disk(vitals), ffmpeg(engine), memory(vitals), queue(vitals)];
     let worst = |state| shown.iter().any(|vital| vital.state == state);
     let verdict = if worst(Mark::Bad) {
         "Quelque chose ne va pas : regardez ce qui est marqué."
