@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::clips::clip::ClipEvent;
 use crate::domain::ids::JobId;
-use crate::domain::job::{Job, JobView};
+use crate::domain::job::{ImportOrder, Job, JobView};
 use crate::ports::PortError;
 use crate::ports::job_queue::{JobQueue, LaneDepth};
 use crate::use_cases::clips::Clips;
@@ -49,7 +49,20 @@ impl Jobs {
     /// After an order was refused for its input, lets go of what was stored for it: nothing stays half imported.
     pub async fn let_go(&self, job: &Job) -> Result<(), PortError> {
         match job {
-            Job::ImportStream(order) => self.lives.let_go(order).await,
+            Job::ImportStream(order) => {
+                let waiting: Vec<ImportOrder> = self
+                    .queue
+                    .list()
+                    .await?
+                    .into_iter()
+                    .filter(|view| !view.state.is_over())
+                    .filter_map(|view| match view.job {
+                        Job::ImportStream(order) => Some(order),
+                        _ => None,
+                    })
+                    .collect();
+                self.lives.let_go(order, &waiting).await
+            }
             Job::DetectMoments { .. } | Job::CutClip { .. } | Job::RenderReel { .. } => Ok(()),
         }
     }
