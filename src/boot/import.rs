@@ -70,10 +70,16 @@ pub(crate) async fn bring_in(
     let week = house.weeks.open(name, starts_on, None).await?;
     let title = args.title.clone().or(chat.title).unwrap_or_else(|| stem(&args.video));
     let video = copy(house, &args.video, "vidéo", "recordings", stop).await?;
-    let chat = copy(house, &args.chat, "chat", "chats", stop).await?;
+    let chat = match copy(house, &args.chat, "chat", "chats", stop).await {
+        Ok(chat) => chat,
+        Err(error) => {
+            house.jobs.let_go_of(&[&video]).await?;
+            return Err(error);
+        }
+    };
     let order = ImportOrder { week, title, video, chat, started_at: args.started_at, by: None };
     let live = LiveId::of_files(week, &order.video.sha256, &order.chat.sha256);
-    match house.lives.order_import(order).await? {
+    match house.jobs.order_import(order).await? {
         Received::AlreadyHere(_) => {
             println!(
                 "Cette vidéo et ce chat sont déjà dans « {} » : rien n'a été ajouté.",

@@ -20,7 +20,7 @@ pub enum StoreError {
     )]
     DiskFull { needed: u64, free: u64 },
     #[error(
-        "Le fichier a changé pendant sa lecture : {expected} octets étaient annoncés, {read} sont venus. Copiez-le de nouveau, puis recommencez."
+        "Le fichier a changé ou disparu pendant sa lecture ({read} octets lus sur {expected} annoncés). Copiez-le de nouveau, puis recommencez."
     )]
     SourceChanged { expected: u64, read: u64 },
     #[error("Le fichier « {} » ne peut pas être lu.", path.display())]

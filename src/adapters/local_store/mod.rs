@@ -218,16 +218,17 @@ impl MediaStore for LocalStore {
         let Some((file, hash, already)) = standing else {
             return Ok((self.incoming(bytes).await?, 0));
         };
-        self.make_room(bytes.saturating_sub(already))?;
-        let incoming = LocalIncoming {
+        let mut incoming = LocalIncoming {
             store: self.clone(),
             temporary,
             file: Some(tokio::fs::File::from_std(file)),
             hash,
             bytes: already,
             checked: already,
-            kept: true,
+            kept: already > 0,
         };
+        self.make_room(bytes.saturating_sub(already))?;
+        incoming.kept = true;
         Ok((Box::new(incoming), already))
     }
 

@@ -9,10 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::event::Event;
 use crate::domain::ids::{JobId, LiveId};
 use crate::domain::job::{ImportOrder, Job};
-use crate::domain::live::LiveEvent;
 use crate::domain::media::MediaObject;
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError};
@@ -54,31 +52,26 @@ impl Lives {
 }
 
 impl Lives {
-    /// Removes the files of an import that was refused, unless a live or one of the `waiting` orders needs them.
+    /// Removes files that came in for nothing, unless a live or one of the `waiting` orders needs them.
     pub async fn let_go(
         &self,
-        order: &ImportOrder,
+        objects: &[&MediaObject],
         waiting: &[ImportOrder],
     ) -> Result<(), PortError> {
         let mut kept = HashSet::new();
         for other in waiting {
-            kept.extend([other.video.sha256.clone(), other.chat.sha256.clone()]);
+            kept.extend([other.video.key.clone(), other.chat.key.clone()]);
         }
         for week in cards_of::<WeekCard>(&*self.shelves, uuid::Uuid::nil()).await? {
             for live in self.of_week(week.id).await? {
-                kept.insert(live.recording.file.sha256);
-                for recorded in self.ledger.history(live.id.as_uuid()).await? {
-                    if let Event::Live(LiveEvent::Imported { chat_sha256, .. }) = recorded.event {
-                        kept.insert(chat_sha256);
-                    }
-                }
+                kept.insert(live.recording.file.key);
             }
         }
-        for object in [&order.video, &order.chat] {
-            if !kept.contains(&object.sha256)
+        for object in objects {
+            if !kept.contains(&object.key)
                 && let Err(error) = self.store.remove(&object.key).await
             {
-                tracing::warn!(%error, media.key = %object.key, "could not remove a refused file");
+                tracing::warn!(%error, media.key = %object.key, "could not remove a file nobody needs");
             }
         }
         Ok(())
