@@ -36,7 +36,7 @@ pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<()> {
     let outcome = tokio::select! {
         outcome = bring_in(&house, &args, &stop) => outcome,
         stopped = wait_for_stop() => stopped.and_then(|()| {
-            bail!("interrupted: nothing is lost, the same command (or `spark serve`) goes on where it was")
+            bail!("Interrompu : rien n'est perdu, la même commande (ou `spark serve`) reprend là où elle en était.")
         }),
     };
     stop.cancel();
@@ -52,28 +52,37 @@ pub(crate) async fn bring_in(
     stop: &CancellationToken,
 ) -> Result<()> {
     let name = WeekName::try_new(&args.week)?;
-    for (what, file) in [("video", &args.video), ("chat", &args.chat)] {
+    for (what, file) in [("La vidéo", &args.video), ("Le chat", &args.chat)] {
         if !file.is_file() {
-            bail!("the {what} `{}` is not a file that can be read", file.display());
+            bail!(
+                "{what} « {} » n'est pas un fichier qui se laisse lire : vérifiez le chemin et les droits.",
+                file.display()
+            );
         }
     }
     // The chat is small and says the most often wrong thing: read it before a large video is copied.
     let chat_file = args.chat.clone();
     let chats = house.lives.chats.clone();
     let chat = tokio::task::spawn_blocking(move || ChatReader::read(&*chats, &chat_file)).await??;
-    println!("Chat: {} messages ({})", chat.lines.len(), chat.format);
+    println!("Chat : {} messages ({})", chat.lines.len(), chat.format);
     let today = house.clock.now();
     let starts_on = args.started_at.or(chat.started_at).unwrap_or(today).date_naive();
     let week = house.weeks.open(name, starts_on, None).await?;
     let title = args.title.clone().or(chat.title).unwrap_or_else(|| stem(&args.video));
-    let video = copy(house, &args.video, "recordings", stop).await?;
-    let chat = copy(house, &args.chat, "chats", stop).await?;
+    let video = copy(house, &args.video, "vidéo", "recordings", stop).await?;
+    let chat = match copy(house, &args.chat, "chat", "chats", stop).await {
+        Ok(chat) => chat,
+        Err(error) => {
+            house.jobs.let_go_of(&[&video]).await?;
+            return Err(error);
+        }
+    };
     let order = ImportOrder { week, title, video, chat, started_at: args.started_at, by: None };
     let live = LiveId::of_files(week, &order.video.sha256, &order.chat.sha256);
-    match house.lives.order_import(order).await? {
+    match house.jobs.order_import(order).await? {
         Received::AlreadyHere(_) => {
             println!(
-                "This video and this chat are in « {} » already: nothing was added.",
+                "Cette vidéo et ce chat sont déjà dans « {} » : rien n'a été ajouté.",
                 args.week
             );
         }
@@ -89,22 +98,29 @@ fn stem(file: &Path) -> String {
 async fn copy(
     house: &House,
     file: &Path,
+    what: &str,
     folder: &str,
     stop: &CancellationToken,
 ) -> Result<MediaObject> {
     let bytes = tokio::fs::metadata(file)
         .await
-        .with_context(|| format!("cannot read `{}`", file.display()))?
+        .with_context(|| format!("Le fichier « {} » ne peut pas être lu.", file.display()))?
         .len();
     let extension = extension_of(file);
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
-        "{msg:22} {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  left {eta}",
+        "{msg:22} {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  reste {eta}",
     )?);
-    bar.set_message(format!("Copying {folder}"));
-    let object =
-        copy_into_store(&*house.store, file, folder, &extension, stop, |more| bar.inc(more))
-            .await?;
+    bar.set_message(format!("Copie ({what})"));
+    let mut begun = false;
+    let object = copy_into_store(&*house.store, file, folder, &extension, stop, |more| {
+        if !std::mem::replace(&mut begun, true) && more > 0 {
+            println!("La copie ({what}) reprend après {more} octets déjà là.");
+            bar.reset_eta();
+        }
+        bar.inc(more);
+    })
+    .await?;
     bar.finish();
     Ok(object)
 }
@@ -125,24 +141,26 @@ pub(crate) fn extension_of(file: &Path) -> String {
 async fn follow_import(house: &House, job: JobId) -> Result<()> {
     let bar = ProgressBar::new(1_000);
     bar.set_style(ProgressStyle::with_template(
-        "{msg:22} {bar:30} {percent:>3} %  {elapsed} gone, left {eta}",
+        "{msg:22} {bar:30} {percent:>3} %  {elapsed} passées, reste {eta}",
     )?);
     loop {
-        let Some(view) = house.jobs.find(job).await? else { bail!("the import's job is gone") };
+        let Some(view) = house.jobs.find(job).await? else {
+            bail!("Le travail d'import a disparu de la file.")
+        };
         bar.set_position((view.progress * 1_000.0) as u64);
         bar.set_message(view.note.clone());
         match view.state {
             JobState::Done => {
-                bar.finish_with_message("Imported");
+                bar.finish_with_message("Importé");
                 return Ok(());
             }
             JobState::Failed => {
                 bar.abandon();
-                bail!("{}", view.error.unwrap_or_else(|| "the import failed".to_owned()))
+                bail!("{}", view.error.unwrap_or_else(|| "L'import a échoué.".to_owned()))
             }
             JobState::Cancelled => {
                 bar.abandon();
-                bail!("the import was cancelled")
+                bail!("L'import a été annulé.")
             }
             JobState::Waiting | JobState::Running => tokio::time::sleep(LOOK).await,
         }
@@ -184,14 +202,14 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
         if under_way.is_empty() && caught_up && !analysed {
             bar.finish_and_clear();
             bail!(
-                "the stream is stored, but its moments were not found: see the failed jobs under « Travaux »"
+                "Le direct est enregistré, mais ses moments n'ont pas été trouvés : voyez les travaux échoués sous « Travaux »."
             );
         }
         tokio::time::sleep(LOOK).await;
     }
     let clips = house.jobs.clips.of_live(live).await?;
     let moments = house.jobs.moments.of_live(live).await?;
-    println!("{} moments, {} clips to approve:", moments.len(), clips.len());
+    println!("{} moments, {} clips à valider :", moments.len(), clips.len());
     for card in &clips {
         let clip = &card.clip;
         let at = clip.span.from_ms / 1_000;
@@ -199,7 +217,7 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
             ReelState::Rendered { reel } => {
                 house.store.local_path(&reel.file.key).await?.map(|p| p.display().to_string())
             }
-            ReelState::Failed { reason } => Some(format!("reel failed: {reason}")),
+            ReelState::Failed { reason } => Some(format!("échec : {reason}")),
             ReelState::None | ReelState::Requested { .. } => None,
         };
         println!(

@@ -10,19 +10,22 @@ use crate::ports::PortError;
 /// Free space that a store keeps for the database and the system, in bytes.
 pub const FREE_BYTES_KEPT: u64 = 512 * 1024 * 1024;
 
+/// Why the store did not take or give a file: French, for people.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is nearly full: {needed} bytes are needed beside a reserve, {free} are free. Free some space, then try again"
+        "Le disque est presque plein : il faut {} Mo, réserve comprise, et {} Mo sont libres. Libérez de la place, puis recommencez.",
+        needed.div_ceil(1_000_000),
+        free / 1_000_000
     )]
     DiskFull { needed: u64, free: u64 },
     #[error(
-        "the source changed or ended while it was read: {expected} bytes were announced, {read} came. Copy it again, then try again"
+        "Le fichier a changé ou disparu pendant sa lecture ({read} octets lus sur {expected} annoncés). Copiez-le de nouveau, puis recommencez."
     )]
     SourceChanged { expected: u64, read: u64 },
-    #[error("cannot read `{path}`")]
+    #[error("Le fichier « {} » ne peut pas être lu.", path.display())]
     Source { path: PathBuf, source: std::io::Error },
-    #[error("stopped")]
+    #[error("L'opération a été arrêtée.")]
     Cancelled,
     #[error(transparent)]
     Port(#[from] PortError),
@@ -40,6 +43,9 @@ pub trait Incoming: Send {
         folder: &str,
         extension: &str,
     ) -> Result<MediaObject, StoreError>;
+
+    /// Forgets what came in, be it through one door or through several that went on after each other.
+    async fn discard(self: Box<Self>);
 }
 
 /// The store.

@@ -45,7 +45,7 @@ pub struct Clips {
 pub enum ClipsError {
     #[error(transparent)]
     Clip(#[from] ClipError),
-    #[error("no live `{0}`")]
+    #[error("Le direct {0} n'existe pas.")]
     NoLive(LiveId),
     #[error(transparent)]
     Port(#[from] PortError),

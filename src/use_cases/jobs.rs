@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::domain::clips::clip::ClipEvent;
 use crate::domain::ids::JobId;
-use crate::domain::job::{Job, JobView};
+use crate::domain::job::{ImportOrder, Job, JobView};
+use crate::domain::media::MediaObject;
 use crate::ports::PortError;
 use crate::ports::job_queue::{JobQueue, LaneDepth};
 use crate::use_cases::clips::Clips;
-use crate::use_cases::live::Lives;
+use crate::use_cases::live::{Lives, Received};
 use crate::use_cases::moments::Moments;
 use crate::use_cases::{Work, WorkError};
 
@@ -22,10 +23,27 @@ pub struct Jobs {
 }
 
 impl Jobs {
+    /// Orders the import of two files that are in the store. What is there already leaves no second copy.
+    pub async fn order_import(&self, order: ImportOrder) -> Result<Received, PortError> {
+        let (video, chat) = (order.video.clone(), order.chat.clone());
+        let received = self.lives.order_import(order).await?;
+        if let Received::AlreadyHere(_) = received {
+            self.let_go_of(&[&video, &chat]).await?;
+        }
+        Ok(received)
+    }
+
     /// Carries out an order; its result is written with the job's end, in one commit.
     pub async fn carry_out(&self, job: &Job, work: &Work) -> Result<(), WorkError> {
         match job {
-            Job::ImportStream(order) => self.lives.import(order, work).await,
+            Job::ImportStream(order) => {
+                self.lives.import(order, work).await?;
+                // The chat is in the log now, where it ages; a file of names and words must not outlive it.
+                if let Err(error) = self.let_go_of(&[&order.chat]).await {
+                    tracing::warn!(error = %error.chain(), media.key = %order.chat.key, "could not remove an imported chat file");
+                }
+                Ok(())
+            }
             Job::DetectMoments { live } => self.moments.detect(*live, work).await,
             Job::CutClip { clip } => self.clips.cut(*clip, work).await,
             Job::RenderReel { clip } => self.clips.render(*clip, work).await,
@@ -49,9 +67,25 @@ impl Jobs {
     /// After an order was refused for its input, lets go of what was stored for it: nothing stays half imported.
     pub async fn let_go(&self, job: &Job) -> Result<(), PortError> {
         match job {
-            Job::ImportStream(order) => self.lives.let_go(order).await,
+            Job::ImportStream(order) => self.let_go_of(&[&order.video, &order.chat]).await,
             Job::DetectMoments { .. } | Job::CutClip { .. } | Job::RenderReel { .. } => Ok(()),
         }
+    }
+
+    /// Lets go of files that came in for an import that will not be.
+    pub async fn let_go_of(&self, objects: &[&MediaObject]) -> Result<(), PortError> {
+        let waiting: Vec<ImportOrder> = self
+            .queue
+            .list()
+            .await?
+            .into_iter()
+            .filter(|view| !view.state.is_over())
+            .filter_map(|view| match view.job {
+                Job::ImportStream(order) => Some(order),
+                _ => None,
+            })
+            .collect();
+        self.lives.let_go(objects, &waiting).await
     }
 
     /// The newest jobs, running first.

@@ -127,7 +127,7 @@ async fn order(app: &App, user: &User, week: WeekId, parts: Parts) -> Result<Rec
     let video = video.incoming.finish("recordings", &video.extension).await?;
     let started_at = parts.started_at;
     let order = ImportOrder { week, title, video, chat, started_at, by: Some(user.person.id) };
-    Ok(app.lives.order_import(order).await?)
+    Ok(app.jobs.order_import(order).await?)
 }
 
 async fn take_parts(

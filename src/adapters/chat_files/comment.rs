@@ -75,10 +75,10 @@ impl Comment {
     fn unwrapped(self, format: ChatFormat) -> Read {
         let format = if self.offset_camel.is_some() { ChatFormat::TwitchGraphql } else { format };
         let Some(seconds) = self.content_offset_seconds.or(self.offset_camel) else {
-            return Read::Nothing { why: "it has no content_offset_seconds" };
+            return Read::Nothing { why: "sans content_offset_seconds" };
         };
         let Some(message) = self.message else {
-            return Read::Nothing { why: "it has no message" };
+            return Read::Nothing { why: "sans message" };
         };
         // A deleted account leaves a message without commenter.
         let (user_id, login, display_name) = match self.commenter {

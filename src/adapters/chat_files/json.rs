@@ -29,7 +29,7 @@ pub(super) fn read(source: Source, sink: &mut Sink<'_>) -> Result<u64, ChatFileE
         walk.sink.report.format = ChatFormat::TwitchDownloader;
     }
     if !walk.found_list {
-        return Err(ChatFileError::Unrecognised { why: "JSON without a list of comments" });
+        return Err(ChatFileError::Unrecognised { why: "JSON sans liste de commentaires" });
     }
     Ok(walk.scan.source.offset())
 }
@@ -77,7 +77,7 @@ impl Walk<'_, '_> {
                 }
             };
             first = false;
-            self.scan.expect(b':', "expected `:`")?;
+            self.scan.expect(b':', "« : » attendu")?;
             self.member(holder, &key, depth)?;
             match self.scan.next_byte()? {
                 Some(b',') => self.scan.pass(),

@@ -167,16 +167,16 @@ fn recognise(start: &[u8]) -> Result<Kind, ChatFileError> {
     let mut shown = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
     match (shown.next(), shown.next()) {
         (None, _) => Err(ChatFileError::Empty { before_start: 0, without_text: 0 }),
-        (Some(b'['), Some(b'0'..=b'9')) => {
-            Err(ChatFileError::Unrecognised { why: "a plain text transcript: export JSON instead" })
-        }
+        (Some(b'['), Some(b'0'..=b'9')) => Err(ChatFileError::Unrecognised {
+            why: "une transcription en texte : exportez plutôt en JSON",
+        }),
         (Some(b'{' | b'['), _) => Ok(Kind::Json),
         (Some(b'P'), Some(b'K')) if start.get(2..4) == Some(&[3, 4]) => {
-            Err(ChatFileError::Unrecognised { why: "a ZIP archive: unpack it first" })
+            Err(ChatFileError::Unrecognised { why: "une archive ZIP : décompressez-la d'abord" })
         }
         // UTF-16 has NULs too; its byte order mark is named by the UTF-8 check.
         _ if start.contains(&0) && !matches!(start, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => {
-            Err(ChatFileError::Unrecognised { why: "its bytes are no text" })
+            Err(ChatFileError::Unrecognised { why: "ses octets ne sont pas du texte" })
         }
         _ => Ok(Kind::Table),
     }

@@ -47,8 +47,8 @@ impl Scan {
                 self.skip_nested(1, 0)
             }
             Some(byte) if is_scalar(byte) => self.skip_scalar(),
-            Some(_) => Err(self.broken("expected a value")),
-            None => Err(self.broken("the file ends where a value is expected")),
+            Some(_) => Err(self.broken("une valeur manque")),
+            None => Err(self.broken("le fichier s'arrête là où une valeur est attendue")),
         }
     }
 
@@ -63,7 +63,7 @@ impl Scan {
         while depth > 0 {
             let chunk = self.source.chunk()?;
             if chunk.is_empty() {
-                return Err(self.broken("the file ends inside a value"));
+                return Err(self.broken("le fichier s'arrête au milieu d'une valeur"));
             }
             let mut swept = 0;
             let mut stop = None;
@@ -77,14 +77,14 @@ impl Scan {
                         None => stop = Some(Stop::Text),
                     },
                     b'{' | b'[' if depth > NESTING_MAX => {
-                        stop = Some(Stop::Broken("nested too deeply"));
+                        stop = Some(Stop::Broken("trop de niveaux imbriqués"));
                     }
                     b'{' | b'[' => {
                         objects = objects << 1 | u128::from(byte == b'{');
                         depth += 1;
                     }
                     b'}' | b']' if (objects & 1 == 1) != (byte == b'}') => {
-                        stop = Some(Stop::Broken("a bracket closes another kind of bracket"));
+                        stop = Some(Stop::Broken("un crochet ferme une accolade ou l'inverse"));
                     }
                     b'}' | b']' => {
                         objects >>= 1;
@@ -97,7 +97,7 @@ impl Scan {
                     b'\n' => stop = Some(Stop::Line),
                     b',' | b':' | b' ' | b'\t' | b'\r' => {}
                     byte if is_scalar(byte) => {}
-                    _ => stop = Some(Stop::Broken("unexpected byte")),
+                    _ => stop = Some(Stop::Broken("octet inattendu")),
                 }
                 if stop.is_some() {
                     break;
@@ -137,7 +137,7 @@ impl Scan {
             let Some(stop) = chunk.iter().position(|&byte| ENDS_PLAIN_TEXT[byte as usize]) else {
                 let count = chunk.len();
                 if count == 0 {
-                    return Err(self.broken("the file ends inside a text"));
+                    return Err(self.broken("le fichier s'arrête au milieu d'un texte"));
                 }
                 self.take(count)?;
                 continue;
@@ -148,13 +148,13 @@ impl Scan {
                 b'\\' => {
                     self.take(stop + 1)?;
                     if self.source.peek()?.is_none() {
-                        return Err(self.broken("the file ends inside a text"));
+                        return Err(self.broken("le fichier s'arrête au milieu d'un texte"));
                     }
                     self.take(1)?;
                 }
                 _ => {
                     self.take(stop)?;
-                    return Err(self.broken("a text holds a raw control character"));
+                    return Err(self.broken("un texte contient un caractère de contrôle brut"));
                 }
             }
         }

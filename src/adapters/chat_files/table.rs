@@ -66,7 +66,7 @@ pub(super) fn read(mut source: Source, sink: &mut Sink<'_>) -> Result<u64, ChatF
         if rows.ends.len() < columns.count {
             return Err(ChatFileError::BadRow {
                 line: place.line,
-                why: format!("has {} of {} columns", rows.ends.len(), columns.count),
+                why: format!("a {} colonnes sur {}", rows.ends.len(), columns.count),
             });
         }
         let time = rows.cell(columns.time, place)?;
@@ -141,7 +141,7 @@ impl Columns {
                 Ok(Self { count: names.len(), time, user, text, id: find(&ID_NAMES) })
             }
             _ => Err(ChatFileError::Unrecognised {
-                why: "its first line neither starts with a time nor names the columns",
+                why: "sa première ligne ne commence pas par un temps et ne nomme pas les colonnes",
             }),
         }
     }
@@ -186,7 +186,7 @@ impl Rows {
                     return Ok(None);
                 }
                 if quote == Quote::Inside {
-                    let why = "opens a quote that is never closed".to_owned();
+                    let why = "ouvre un guillemet qui n'est jamais fermé".to_owned();
                     return Err(ChatFileError::BadRow { line: place.line, why });
                 }
                 break;

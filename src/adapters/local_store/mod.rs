@@ -1,6 +1,7 @@
 //! The media store in a local folder. A file is written under a temporary name, flushed to disk, then renamed:
 //! it is there whole or not at all. Names are made of the content, so the same bytes are kept once.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -157,6 +158,10 @@ impl Incoming for LocalIncoming {
         Ok(())
     }
 
+    async fn discard(mut self: Box<Self>) {
+        self.kept = false;
+    }
+
     async fn finish(
         mut self: Box<Self>,
         folder: &str,
@@ -213,16 +218,17 @@ impl MediaStore for LocalStore {
         let Some((file, hash, already)) = standing else {
             return Ok((self.incoming(bytes).await?, 0));
         };
-        self.make_room(bytes.saturating_sub(already))?;
-        let incoming = LocalIncoming {
+        let mut incoming = LocalIncoming {
             store: self.clone(),
             temporary,
             file: Some(tokio::fs::File::from_std(file)),
             hash,
             bytes: already,
             checked: already,
-            kept: true,
+            kept: already > 0,
         };
+        self.make_room(bytes.saturating_sub(already))?;
+        incoming.kept = true;
         Ok((Box::new(incoming), already))
     }
 
@@ -278,20 +284,27 @@ fn unfinished(what: &str) -> String {
 
 /// Opens an interrupted copy for more, with the hash of what is there; `None` while another holds it.
 fn open_standing(path: &Path) -> Result<Option<(std::fs::File, Sha256, u64)>, StoreError> {
-    let mut file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|e| fault("open", path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => return Err(fault("lock", path, error)),
+    loop {
+        let mut file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|e| fault("open", path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(fault("lock", path, error)),
+        }
+        // Between our opening and our lock another may have finished the copy and given it its place: that file is
+        // no longer ours to write to.
+        let opened = file.metadata().map_err(|e| fault("look at", path, e))?;
+        if std::fs::metadata(path).is_ok_and(|there| there.ino() == opened.ino()) {
+            let (hash, bytes) = hash_to_end(&mut file, path)?;
+            return Ok(Some((file, hash, bytes)));
+        }
     }
-    let (hash, bytes) = hash_to_end(&mut file, path)?;
-    Ok(Some((file, hash, bytes)))
 }
 
 /// SHA-256 and size of a file that is flushed to disk first.

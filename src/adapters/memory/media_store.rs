@@ -119,6 +119,12 @@ impl Incoming for MemoryIncoming {
         Ok(())
     }
 
+    async fn discard(mut self: Box<Self>) {
+        if let Some(token) = self.token.take() {
+            self.store.copies().remove(&token);
+        }
+    }
+
     async fn finish(
         mut self: Box<Self>,
         folder: &str,

@@ -20,14 +20,27 @@ pub struct Span {
     pub to_ms: i64,
 }
 
+/// Why a span is none: French, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
-    #[error("a clip starts before it ends: from {from_ms} ms to {to_ms} ms is not a span")]
+    #[error("Un clip commence avant de finir : de {} à {}, il n'y a rien.", clock(*from_ms), clock(*to_ms))]
     Backwards { from_ms: i64, to_ms: i64 },
-    #[error("a clip lasts from 1 s to 180 s, this one {ms} ms")]
+    #[error("Un clip dure de 1 à 180 secondes ; celui-ci en dure {:.1}.", *ms as f64 / 1_000.0)]
     Length { ms: i64 },
-    #[error("the clip ends at {to_ms} ms, after the video's end at {video_ms} ms")]
+    #[error("Le clip finit à {}, après la fin de la vidéo ({}).", clock(*to_ms), clock(*video_ms))]
     Outside { to_ms: i64, video_ms: i64 },
+}
+
+/// `h:mm:ss.s` or `m:ss.s` of milliseconds, as people write an instant.
+fn clock(ms: i64) -> String {
+    let (sign, ms) = (if ms < 0 { "−" } else { "" }, ms.unsigned_abs());
+    let (hours, minutes, tenths) = (ms / 3_600_000, ms / 60_000 % 60, ms / 100 % 600);
+    let rest = format!("{:02},{}", tenths / 10, tenths % 10);
+    if hours > 0 {
+        format!("{sign}{hours}:{minutes:02}:{rest}")
+    } else {
+        format!("{sign}{minutes}:{rest}")
+    }
 }
 
 impl Span {
@@ -166,16 +179,18 @@ impl ClipEvent {
     }
 }
 
-/// Why a clip refuses a change.
+/// Why a clip refuses a change: French, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClipError {
-    #[error("no clip `{0}`")]
+    #[error("Le clip {0} n'existe pas.")]
     Unknown(ClipId),
-    #[error("clip `{0}` is not cut yet: wait for its job, or see why it failed under « Travaux »")]
+    #[error(
+        "Le clip {0} n'est pas encore découpé : attendez la fin de son travail, ou voyez sous « Travaux » pourquoi il a échoué."
+    )]
     NotCut(ClipId),
-    #[error("a title is one line of 1 to 80 characters, this one has {chars}")]
+    #[error("Un titre tient sur une ligne de 1 à 80 caractères ; celui-ci en a {chars}.")]
     Title { chars: usize },
-    #[error("a reel of clip `{0}` is already on its way")]
+    #[error("Un reel du clip {0} est déjà en route.")]
     ReelUnderWay(ClipId),
     #[error(transparent)]
     Span(#[from] SpanError),

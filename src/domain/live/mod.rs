@@ -55,16 +55,16 @@ impl LiveEvent {
     }
 }
 
-/// Why a chat cannot belong to a video.
+/// Why a chat cannot belong to a video: French, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChatMismatch {
     #[error(
-        "the chat holds no message: export it again, or check that it is the chat of this stream"
+        "Le chat ne contient aucun message : exportez-le de nouveau, ou vérifiez que c'est bien celui de ce direct."
     )]
     Empty,
     #[error(
-        "this chat belongs to another stream: only {inside} of {messages} messages fall inside the video's {video_s} s \
-         (the last comes at {last_s} s). Check that the video and the chat are of the same stream"
+        "Ce chat est celui d'un autre direct : {inside} messages sur {messages} seulement tombent dans les {video_s} s de \
+         la vidéo (le dernier arrive à {last_s} s). Vérifiez que la vidéo et le chat viennent du même direct."
     )]
     OtherStream { inside: u64, messages: u64, video_s: i64, last_s: i64 },
 }

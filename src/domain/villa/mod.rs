@@ -27,11 +27,11 @@ pub struct WeekName(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WeekNameError {
-    #[error("a villa week needs a name, such as “Villa Novembre 2026”")]
+    #[error("Donnez un nom à la semaine, par exemple « Villa Novembre 2026 ».")]
     Empty,
-    #[error("the name of a villa week has at most 80 characters, this one has {chars}")]
+    #[error("Le nom d'une semaine compte 80 caractères au plus ; celui-ci en a {chars}.")]
     TooLong { chars: usize },
-    #[error("the name of a villa week is one line without control characters")]
+    #[error("Le nom d'une semaine tient sur une ligne, sans caractère de contrôle.")]
     Control,
 }
 

@@ -68,13 +68,7 @@ impl Lives {
             ..Commit::default()
         };
         match self.ledger.commit(commit).await {
-            Ok(_) => {
-                // The chat is in the log now, where it ages; a file of names and words must not outlive it.
-                if let Err(error) = self.store.remove(&order.chat.key).await {
-                    tracing::warn!(%error, media.key = %order.chat.key, "could not remove an imported chat file");
-                }
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             // An equal import was faster: this job is done too, and nothing was added.
             Err(CommitError::Conflict) => {
                 let done = Commit { finish: Some(work.ticket), ..Commit::default() };

@@ -1,6 +1,7 @@
 //! Receiving the files of a past stream: into the store first, then an order to import them. The same door for the
 //! command line and for an upload.
 
+use std::collections::HashSet;
 use std::io::SeekFrom;
 use std::path::Path;
 
@@ -51,19 +52,26 @@ impl Lives {
 }
 
 impl Lives {
-    /// Removes the files of an import that was refused, unless a live refers to them.
-    pub async fn let_go(&self, order: &ImportOrder) -> Result<(), PortError> {
-        let mut kept = std::collections::HashSet::new();
+    /// Removes files that came in for nothing, unless a live or one of the `waiting` orders needs them.
+    pub async fn let_go(
+        &self,
+        objects: &[&MediaObject],
+        waiting: &[ImportOrder],
+    ) -> Result<(), PortError> {
+        let mut kept = HashSet::new();
+        for other in waiting {
+            kept.extend([other.video.key.clone(), other.chat.key.clone()]);
+        }
         for week in cards_of::<WeekCard>(&*self.shelves, uuid::Uuid::nil()).await? {
             for live in self.of_week(week.id).await? {
                 kept.insert(live.recording.file.key);
             }
         }
-        for object in [&order.video, &order.chat] {
+        for object in objects {
             if !kept.contains(&object.key)
                 && let Err(error) = self.store.remove(&object.key).await
             {
-                tracing::warn!(%error, media.key = %object.key, "could not remove a refused file");
+                tracing::warn!(%error, media.key = %object.key, "could not remove a file nobody needs");
             }
         }
         Ok(())
@@ -71,7 +79,7 @@ impl Lives {
 }
 
 /// Copies a local file into the store, telling how many bytes came each time. Interrupted, it goes on where it was the
-/// next time the same unchanged file is copied.
+/// next time the same unchanged file is copied; the first it tells are then the bytes that are in already.
 pub async fn copy_into_store(
     store: &dyn MediaStore,
     file: &Path,
@@ -103,7 +111,11 @@ pub async fn copy_into_store(
         read += bytes as u64;
         on_bytes(bytes as u64);
     }
-    if read != expected {
+    let token = identity(file, &standing);
+    let unchanged = tokio::fs::metadata(file).await.is_ok_and(|now| identity(file, &now) == token);
+    if read != expected || !unchanged {
+        // Part of one file and part of another: nobody can go on with that.
+        incoming.discard().await;
         return Err(StoreError::SourceChanged { expected, read });
     }
     incoming.finish(folder, extension).await

@@ -81,7 +81,7 @@ pub enum BackupError {
     Newer { what: String },
     /// There are rows already.
     #[error(
-        "the database already has rows (in `{table}`): restore into a new data folder, or say that they may be replaced; nothing was changed"
+        "the database already has rows (in `{table}`): restore into a new data folder, or add --replace to replace them; nothing was changed"
     )]
     NotEmpty { table: String },
     /// Somebody else is connected.
