@@ -1,6 +1,7 @@
 //! The command line: what spark can be asked to do.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -180,6 +181,20 @@ pub fn run() -> Result<ExitCode> {
 /// Threads for blocking work at most: hashing, parsing, passwords.
 const BLOCKING_THREADS_MAX: usize = 16;
 
+/// Root must not leave files in somebody else's data folder: that person's server could not touch them.
+fn refuse_foreign_folder(config: &Config) -> Result<()> {
+    let folder = &config.data.folder;
+    let Ok(standing) = std::fs::metadata(folder) else { return Ok(()) };
+    if rustix::process::geteuid().is_root() && standing.uid() != 0 {
+        anyhow::bail!(
+            "the data folder `{}` belongs to another account: run spark as that one, `sudo -u \\#{} spark …`",
+            folder.display(),
+            standing.uid()
+        );
+    }
+    Ok(())
+}
+
 fn read_settings(cli: &Cli) -> Result<Config> {
     let mut flags: Vec<(&str, &str, String)> = Vec::new();
     if let Some(folder) = &cli.settings.data {
@@ -193,8 +208,12 @@ fn read_settings(cli: &Cli) -> Result<Config> {
     if let Some(listen) = listen {
         flags.push(("web", "listen", listen.to_string()));
     }
-    let mut config = config::load(cli.settings.config.as_deref(), std::env::vars(), &flags)?;
+    // What is not text is none of our variables.
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config = config::load(cli.settings.config.as_deref(), texts, &flags)?;
     // The private cluster and the renderers run elsewhere: paths must not hang on the present folder.
     config.data.folder = std::path::absolute(&config.data.folder)?;
+    refuse_foreign_folder(&config)?;
     Ok(config)
 }

@@ -13,6 +13,8 @@ use toml::{Table, Value};
 const PREFIX: &str = "SPARK_";
 /// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
+/// Keys whose values are numbers; a password of digits is still a text.
+const NUMBERS: [&str; 2] = ["upload_bytes_max", "behind_proxy"];
 /// The settings file looked for when no flag names one.
 pub(crate) const CONFIG_FILE: &str = "spark.toml";
 
@@ -192,8 +194,8 @@ fn set(table: &mut Table, section: &str, key: &str, raw: &str) {
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(section) = section {
         let value = match raw.parse::<i64>() {
-            Ok(number) => Value::Integer(number),
-            Err(_) => Value::String(raw.to_owned()),
+            Ok(number) if NUMBERS.contains(&key) => Value::Integer(number),
+            _ => Value::String(raw.to_owned()),
         };
         section.insert(key.to_owned(), value);
     }

@@ -70,8 +70,8 @@ async fn postgres(config: &Config) -> Finding {
                 "write postgres://user@host/database".into(),
             );
         };
-        return match crate::adapters::postgres::connect(options).await {
-            Ok(_) => Finding::Good("the configured server answers and is up to date".into()),
+        return match crate::adapters::postgres::open_pool(options).await {
+            Ok(_) => Finding::Good("the configured server answers".into()),
             Err(error) => Finding::Bad(
                 format!("{:#}", anyhow::Error::from(error)),
                 "check DATABASE_URL".into(),

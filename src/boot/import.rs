@@ -217,7 +217,7 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
             ReelState::Rendered { reel } => {
                 house.store.local_path(&reel.file.key).await?.map(|p| p.display().to_string())
             }
-            ReelState::Failed { reason } => Some(format!("échec : {reason}")),
+            ReelState::Failed { reason, .. } => Some(format!("échec : {reason}")),
             ReelState::None | ReelState::Requested { .. } => None,
         };
         println!(

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::adapters::postgres::backup::{MediaItem, Over};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::postgres::backup::{self, Manifest, MediaItem, Over};
 use crate::adapters::postgres::{MIGRATIONS, PostgresShelves};
-use crate::boot::config::{Config, search_path};
-use crate::boot::wire::{Database, House};
+use crate::boot::config::Config;
+use crate::boot::wire::Database;
+use crate::ports::clock::Clock;
 use crate::ports::shelves::Shelves;
 
 /// Brings the database up to date.
 pub(crate) async fn migrate(config: &Config) -> Result<()> {
-    let database = Database::open(config).await?;
-    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+    let (database, pool) = Database::open_current(config).await?;
     let applied = MIGRATIONS.iter().count();
     println!("The database is up to date: {applied} migrations.");
     pool.close().await;
@@ -22,8 +23,7 @@ pub(crate) async fn migrate(config: &Config) -> Result<()> {
 
 /// Folds the read models anew and compares them with those that stood.
 pub(crate) async fn rebuild(config: &Config) -> Result<()> {
-    let database = Database::open(config).await?;
-    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
+    let (database, pool) = Database::open_current(config).await?;
     let rebuilt = PostgresShelves::new(pool.clone()).rebuild().await;
     pool.close().await;
     database.close().await?;
@@ -40,27 +40,11 @@ pub(crate) async fn rebuild(config: &Config) -> Result<()> {
 
 /// Writes the database and the list of media to one file.
 pub(crate) async fn backup(config: &Config, file: &Path) -> Result<()> {
-    let house = House::open(config).await?;
-    let media: Vec<MediaItem> = crate::adapters::postgres::media_list(&house.pool)
-        .await?
-        .into_iter()
-        .map(|object| MediaItem {
-            key: object.key.to_string(),
-            size_bytes: object.bytes,
-            sha256: object.sha256,
-        })
-        .collect();
-    let binaries = crate::adapters::postgres::cluster::Binaries::find(&search_path())?;
-    let made = crate::adapters::postgres::backup::backup(
-        &house.database.options,
-        &binaries,
-        media,
-        house.clock.now(),
-        file,
-    )
-    .await;
-    house.close().await?;
-    let manifest = made?;
+    // The database stays as it is: a backup before an upgrade must not be the upgrade.
+    let database = Database::open(config).await?;
+    let written = write_backup(&database, file).await;
+    database.close().await?;
+    let manifest = written?;
     println!(
         "Wrote {}: the database, and a list of {} media files.",
         file.display(),
@@ -73,19 +57,30 @@ pub(crate) async fn backup(config: &Config, file: &Path) -> Result<()> {
     Ok(())
 }
 
+async fn write_backup(database: &Database, file: &Path) -> Result<Manifest> {
+    let pool = crate::adapters::postgres::open_pool(database.options.clone()).await?;
+    let listed = crate::adapters::postgres::media_list(&pool).await;
+    pool.close().await;
+    let media: Vec<MediaItem> = listed
+        .context("the database has no list of media: is it a spark's?")?
+        .into_iter()
+        .map(|object| MediaItem {
+            key: object.key.to_string(),
+            size_bytes: object.bytes,
+            sha256: object.sha256,
+        })
+        .collect();
+    let binaries = database.binaries()?;
+    let options = &database.options;
+    Ok(backup::backup(options, &binaries, media, SystemClock.now(), file).await?)
+}
+
 /// Brings a backup back, and says which media are missing.
 pub(crate) async fn restore(config: &Config, file: &Path, replace: bool) -> Result<()> {
     let database = Database::open(config).await?;
-    let binaries = crate::adapters::postgres::cluster::Binaries::find(&search_path())?;
+    let binaries = database.binaries()?;
     let over = if replace { Over::Anything } else { Over::Empty };
-    let restored = crate::adapters::postgres::backup::restore(
-        &database.options,
-        &binaries,
-        &MIGRATIONS,
-        over,
-        file,
-    )
-    .await;
+    let restored = backup::restore(&database.options, &binaries, &MIGRATIONS, over, file).await;
     let manifest = match restored {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -93,9 +88,12 @@ pub(crate) async fn restore(config: &Config, file: &Path, replace: bool) -> Resu
             return Err(error.into());
         }
     };
-    let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
-    pool.close().await;
+    let current = crate::adapters::postgres::connect(database.options.clone()).await;
+    if let Ok(pool) = &current {
+        pool.close().await;
+    }
     database.close().await?;
+    current?;
     let folder = crate::boot::wire::media_folder(config);
     let missing: Vec<&MediaItem> =
         manifest.media.iter().filter(|item| !folder.join(&item.key).exists()).collect();

@@ -47,14 +47,14 @@ impl Server {
     /// Opens the house and starts everything in it.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         let lock = lock_folder(config)?;
-        let house = House::open(config).await?;
-        house.local_store.clear_leftovers()?;
         let listener = TcpListener::bind(config.web.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: take another port with --listen 127.0.0.1:PORT",
                 config.web.listen
             )
         })?;
+        let house = House::open(config).await?;
+        house.local_store.clear_leftovers()?;
         let url = match &config.web.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", listener.local_addr()?),
@@ -72,6 +72,14 @@ impl Server {
             house.clock.clone(),
             stop.clone(),
         ));
+        let (store, old_stop) = (house.local_store.clone(), stop.clone());
+        tasks.spawn(async move {
+            while old_stop.run_until_cancelled(tokio::time::sleep(OLD_EVERY)).await.is_some() {
+                if let Err(error) = store.clear_old() {
+                    tracing::warn!(%error, "could not look for old files");
+                }
+            }
+        });
         if let Some(cluster) = house.database.cluster() {
             tasks.spawn(keep_running(cluster, stop.clone()));
         }
@@ -98,6 +106,7 @@ impl Server {
         if ended.is_err() {
             tracing::warn!("some work did not stop in time; its lease runs out by itself");
             self.tasks.abort_all();
+            while self.tasks.join_next().await.is_some() {}
         }
         self.house.close().await
     }
@@ -115,6 +124,9 @@ async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken) {
         }
     }
 }
+
+/// How often files that nobody went on with are looked for.
+const OLD_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often somebody looks whether the private PostgreSQL runs.
 const DATABASE_LOOK: Duration = Duration::from_secs(5);

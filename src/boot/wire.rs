@@ -15,7 +15,7 @@ use crate::adapters::clock::SystemClock;
 use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
 use crate::adapters::host::LinuxHost;
 use crate::adapters::local_store::LocalStore;
-use crate::adapters::postgres::cluster::Cluster;
+use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
     PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves,
 };
@@ -56,6 +56,26 @@ impl Database {
         Ok(Self { options: cluster.connect_options(), cluster: Some(Arc::new(cluster)) })
     }
 
+    /// Opens the database and brings it up to date. One that cannot be is closed again.
+    pub(crate) async fn open_current(config: &Config) -> Result<(Self, PgPool)> {
+        let database = Self::open(config).await?;
+        match crate::adapters::postgres::connect(database.options.clone()).await {
+            Ok(pool) => Ok((database, pool)),
+            Err(error) => {
+                database.close().await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The programs of this database's PostgreSQL: the cluster's own, or the newest there are.
+    pub(crate) fn binaries(&self) -> Result<Binaries> {
+        match &self.cluster {
+            Some(cluster) => Ok(cluster.binaries().clone()),
+            None => Ok(Binaries::find(&search_path())?),
+        }
+    }
+
     /// The private cluster, if there is one.
     pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.clone()
@@ -89,9 +109,8 @@ pub(crate) struct House {
 impl House {
     /// Opens the database and the media, and wires the use cases.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
-        let database = Database::open(config).await?;
-        let pool = crate::adapters::postgres::connect(database.options.clone()).await?;
         let local_store = LocalStore::open(&media_folder(config))?;
+        let (database, pool) = Database::open_current(config).await?;
         let fonts_dir = lay_out_fonts(&config.data.folder)?;
         let store: Arc<dyn MediaStore> = Arc::new(local_store.clone());
         let logs = PostgresLedger::new(pool.clone());
@@ -198,16 +217,24 @@ fn link_key(data: &Path, clock: &dyn Clock) -> Result<[u8; 32]> {
         });
     }
     let key = clock.new_secret();
+    let doing = || format!("cannot write `{}`", path.display());
+    // Whole or not at all: half a key would stop every later start. Of two who draw one, the first stays.
+    let temporary = data.join(format!(".link.key.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    file.write_all(&key)
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    Ok(key)
+        .open(&temporary)
+        .with_context(doing)?;
+    file.write_all(&key).and_then(|()| file.sync_all()).with_context(doing)?;
+    let linked = std::fs::hard_link(&temporary, &path);
+    std::fs::remove_file(&temporary).with_context(doing)?;
+    match linked {
+        Ok(()) => Ok(key),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => link_key(data, clock),
+        Err(error) => Err(error).with_context(doing),
+    }
 }
 
 /// Where the media of a data folder lie.

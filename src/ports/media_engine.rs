@@ -269,7 +269,12 @@ impl MediaError {
     pub fn may_pass_later(&self) -> bool {
         matches!(
             self,
-            Self::DiskFull | Self::Crashed { .. } | Self::Stalled { .. } | Self::OutOfMemory { .. }
+            Self::CannotOpen { .. }
+                | Self::Missing { .. }
+                | Self::DiskFull
+                | Self::Crashed { .. }
+                | Self::Stalled { .. }
+                | Self::OutOfMemory { .. }
         )
     }
 }

@@ -28,7 +28,7 @@ pub enum Model {
 impl Model {
     pub const ALL: [Self; 4] = [Self::Weeks, Self::Lives, Self::Moments, Self::Clips];
 
-    /// The word in storage. A card whose shape changes gets a new word, and is folded anew at the next start.
+    /// The word in storage. A card whose shape changes gets a new word; `spark rebuild` folds it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Weeks => "weeks.1",

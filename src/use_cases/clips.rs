@@ -130,11 +130,11 @@ impl Clips {
         let (start_s, end_s) =
             (clip.span.from_ms as f64 / 1_000.0, clip.span.to_ms as f64 / 1_000.0);
         let key_frames = self.inspection(&live).await?.key_frames.around(start_s, end_s);
-        let folder = self.store.workspace().await?;
-        let output = folder.join("clip.mp4");
+        let folder = Workspace(self.store.workspace().await?);
+        let output = folder.0.join("clip.mp4");
         let order = CutOrder { source, key_frames, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
-        let still = folder.join("poster.jpg");
+        let still = folder.0.join("poster.jpg");
         let poster = PosterOrder {
             source: output.clone(),
             at_s: report.duration_s * POSTER_SHARE,
@@ -144,7 +144,6 @@ impl Clips {
         self.engine.poster(poster, &work.step(0.85, 0.95, "Image du clip")).await?;
         let file = self.store.adopt(&output, "clips", "mp4").await?;
         let poster = self.store.adopt(&still, "posters", "jpg").await?;
-        remove_folder(&folder).await;
         let reencoded_because = match report.method {
             CutMethod::SmartCut => None,
             CutMethod::Reencoded { reason } => Some(reason.to_string()),
@@ -166,14 +165,15 @@ impl Clips {
             .state
             .file()
             .ok_or_else(|| WorkError::Refused("Le clip n'est pas encore découpé.".into()))?;
-        let ReelState::Requested { layout } = clip.reel else {
+        // A failed one is here again because people asked for another try.
+        let (ReelState::Requested { layout } | ReelState::Failed { layout, .. }) = clip.reel else {
             // Somebody has it already; nothing is left to do.
             let done = Commit { finish: Some(work.ticket), ..Commit::default() };
             return self.ledger.commit(done).await.map(|_| ()).map_err(WorkError::from);
         };
         let source = self.local(&cut.file).await?;
-        let folder = self.store.workspace().await?;
-        let output = folder.join("reel.mp4");
+        let folder = Workspace(self.store.workspace().await?);
+        let output = folder.0.join("reel.mp4");
         let plan = ReelPlan {
             source,
             start_s: 0.0,
@@ -187,7 +187,7 @@ impl Clips {
         let order = ReelOrder { plan, output: output.clone() };
         let report =
             self.engine.render_reel(order, &work.step(0.02, 0.95, "Rendu du reel")).await?;
-        let still = folder.join("poster.jpg");
+        let still = folder.0.join("poster.jpg");
         let poster = PosterOrder {
             source: output.clone(),
             at_s: report.duration_s * POSTER_SHARE,
@@ -197,7 +197,6 @@ impl Clips {
         self.engine.poster(poster, &work.step(0.95, 0.98, "Image du reel")).await?;
         let file = self.store.adopt(&output, "reels", "mp4").await?;
         let poster = self.store.adopt(&still, "posters", "jpg").await?;
-        remove_folder(&folder).await;
         let (_, length) = self.load(id).await?;
         let reel = Reel {
             file: file.clone(),
@@ -294,9 +293,14 @@ impl Clips {
     }
 }
 
-/// A workspace that cannot be removed is emptied at the next start; that is no reason to fail the work.
-async fn remove_folder(folder: &std::path::Path) {
-    if let Err(error) = tokio::fs::remove_dir_all(folder).await {
-        tracing::debug!(%error, folder = %folder.display(), "left a workspace for the next start");
+/// A folder of work in progress, gone with whoever works in it.
+struct Workspace(PathBuf);
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // One that cannot be removed is no reason to fail the work: the next start does it.
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!(%error, folder = %self.0.display(), "left a workspace for the next start");
+        }
     }
 }

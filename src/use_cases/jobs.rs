@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::clips::clip::ClipEvent;
+use crate::domain::clips::clip::{ClipEvent, ClipState, ReelState};
 use crate::domain::ids::JobId;
-use crate::domain::job::{ImportOrder, Job, JobView};
+use crate::domain::job::{ImportOrder, Job, JobState, JobView};
 use crate::domain::media::MediaObject;
 use crate::ports::PortError;
 use crate::ports::job_queue::{JobQueue, LaneDepth};
@@ -12,6 +12,9 @@ use crate::use_cases::clips::Clips;
 use crate::use_cases::live::{Lives, Received};
 use crate::use_cases::moments::Moments;
 use crate::use_cases::{Work, WorkError};
+
+/// What a clip says when people stopped its job.
+pub const CANCELLED: &str = "Annulé.";
 
 /// The queue, and who carries out what.
 #[derive(Clone)]
@@ -64,6 +67,32 @@ impl Jobs {
         }
     }
 
+    /// Says of clips and reels that still wait for a job which rests among the failed or cancelled that they wait in vain:
+    /// whoever should have said so died before.
+    pub async fn settle(&self) -> Result<(), PortError> {
+        let listed = self.queue.list().await?;
+        for view in
+            listed.iter().filter(|view| view.state.is_over() && view.state != JobState::Done)
+        {
+            let (Job::CutClip { clip } | Job::RenderReel { clip }) = view.job else { continue };
+            let again = |other: &&JobView| other.job == view.job && !other.state.is_over();
+            let Some(card) = self.clips.find(clip).await? else { continue };
+            let waits = match view.job {
+                Job::CutClip { .. } => card.clip.state == ClipState::Requested,
+                _ => {
+                    card.clip.state.file().is_some()
+                        && matches!(card.clip.reel, ReelState::Requested { .. })
+                }
+            };
+            // Asked for after the job ended: its order may be on its way.
+            let fresh = view.finished_at.is_none_or(|ended| card.changed_at >= ended);
+            if waits && !fresh && !listed.iter().any(|other| again(&other)) {
+                self.give_up(&view.job, view.error.as_deref().unwrap_or(CANCELLED)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// After an order was refused for its input, lets go of what was stored for it: nothing stays half imported.
     pub async fn let_go(&self, job: &Job) -> Result<(), PortError> {
         match job {
@@ -105,7 +134,16 @@ impl Jobs {
 
     /// Asks a job to stop. `false` when it was over.
     pub async fn cancel(&self, id: JobId) -> Result<bool, PortError> {
-        self.queue.ask_cancel(id).await
+        let asked = self.queue.ask_cancel(id).await?;
+        // One that waited is over now, and no worker will say so.
+        if let Some(view) = self.queue.find(id).await?
+            && asked
+            && view.state == JobState::Cancelled
+        {
+            self.give_up(&view.job, CANCELLED).await?;
+            self.let_go(&view.job).await?;
+        }
+        Ok(asked)
     }
 
     /// How full the lanes are.

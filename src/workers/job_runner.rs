@@ -5,13 +5,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::job::{JOB_HEARTBEAT, JOB_LEASE, JobState, Lane};
+use crate::domain::job::{JOB_HEARTBEAT, JOB_LEASE, Job, JobState, JobTicket, Lane};
+use crate::ports::PortError;
 use crate::ports::job_queue::{Claimed, Lease};
-use crate::use_cases::jobs::Jobs;
+use crate::use_cases::jobs::{CANCELLED, Jobs};
 use crate::use_cases::{Work, WorkError};
 
 /// How often an idle lane looks for work of other processes.
 const POLL: Duration = Duration::from_millis(500);
+/// How often jobs that ended without a word are looked for.
+const SETTLE_EVERY: Duration = Duration::from_secs(10);
 /// Pause after the queue did not answer.
 const FAULT_PAUSE: Duration = Duration::from_secs(2);
 
@@ -21,7 +24,21 @@ pub async fn run(jobs: Jobs, worker: String, stop: CancellationToken) {
     for lane in Lane::ALL {
         lanes.spawn(run_lane(jobs.clone(), lane, worker.clone(), stop.clone()));
     }
+    lanes.spawn(settle(jobs, stop));
     while lanes.join_next().await.is_some() {}
+}
+
+/// Looks now and then for jobs that ended without a word: their worker died in the middle of saying so.
+async fn settle(jobs: Jobs, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = jobs.settle().await {
+            tracing::error!(error = %error.chain(), "could not settle jobs that ended without a word");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SETTLE_EVERY) => {}
+        }
+    }
 }
 
 async fn run_lane(jobs: Jobs, lane: Lane, worker: String, stop: CancellationToken) {
@@ -86,7 +103,7 @@ async fn run_job(jobs: &Jobs, claimed: Claimed, stop: &CancellationToken) {
             Ok(())
         }
         (Err(WorkError::Cancelled), Some(Ended::Stopping)) => jobs.queue.hand_back(ticket).await,
-        (Err(WorkError::Cancelled), _) => jobs.queue.cancelled(ticket).await,
+        (Err(WorkError::Cancelled), _) => stop_for_people(jobs, &job, ticket).await,
         (Err(WorkError::Refused(reason)), _) => {
             tracing::warn!(job.id = %ticket.id, job.kind = kind, reason, "refused job");
             rest(jobs, &job, ticket, &reason, false).await
@@ -102,13 +119,20 @@ async fn run_job(jobs: &Jobs, claimed: Claimed, stop: &CancellationToken) {
     }
 }
 
+/// People asked to stop it: what came in for it goes, and the shelf says so.
+async fn stop_for_people(jobs: &Jobs, job: &Job, ticket: JobTicket) -> Result<(), PortError> {
+    jobs.queue.cancelled(ticket).await?;
+    jobs.give_up(job, CANCELLED).await?;
+    jobs.let_go(job).await
+}
+
 async fn rest(
     jobs: &Jobs,
-    job: &crate::domain::job::Job,
-    ticket: crate::domain::job::JobTicket,
+    job: &Job,
+    ticket: JobTicket,
     reason: &str,
     retry: bool,
-) -> Result<(), crate::ports::PortError> {
+) -> Result<(), PortError> {
     if jobs.queue.fail(ticket, reason, retry).await? == Some(JobState::Failed) {
         jobs.give_up(job, reason).await?;
         if !retry {

@@ -71,7 +71,12 @@ impl ChatReader for ChatFiles {
             .created_at
             .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
             .map(|at| at.with_timezone(&Utc));
-        Ok(ChatLog { lines, format: report.format.name(), started_at, title: video.title })
+        Ok(ChatLog {
+            lines,
+            format: report.format.name(),
+            started_at,
+            title: video.title.map(|title| title.replace('\0', "\u{fffd}")),
+        })
     }
 }
 
@@ -238,8 +243,14 @@ impl<'a> Sink<'a> {
             self.report.before_start += 1;
             return Ok(());
         }
-        if line.text.contains('\0') {
-            line.text = line.text.replace('\0', "\u{fffd}");
+        for field in
+            [&mut line.message_id, &mut line.user_id, &mut line.login, &mut line.display_name]
+                .into_iter()
+                .flatten()
+                .chain([&mut line.text])
+                .filter(|field| field.contains('\0'))
+        {
+            *field = field.replace('\0', "\u{fffd}");
         }
         if line.text.trim().is_empty() {
             self.report.without_text += 1;

@@ -1,6 +1,7 @@
 //! The media store in a local folder. A file is written under a temporary name, flushed to disk, then renamed:
 //! it is there whole or not at all. Names are made of the content, so the same bytes are kept once.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -35,24 +36,43 @@ pub struct LocalStore {
 impl LocalStore {
     /// Opens (and makes) the folder.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(root.join(WORK_FOLDER))
+        // What comes in holds names and words of people: it is for its owner alone.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root.join(WORK_FOLDER))
             .map_err(|e| fault("open the media folder", root, e))?;
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Removes what processes that are gone left unfinished, and interrupted copies nobody went on with for a week.
+    /// Removes what processes that are gone left unfinished, and what an earlier process with our own number did (in a
+    /// container it is always 1). For the start, before anything is under way.
     pub fn clear_leftovers(&self) -> Result<(), StoreError> {
-        let work = self.root.join(WORK_FOLDER);
+        self.clear(&|path| {
+            owner_of(path).is_some_and(|pid| {
+                pid == std::process::id() || !Path::new("/proc").join(pid.to_string()).exists()
+            })
+        })?;
+        self.clear_old()
+    }
+
+    /// Removes interrupted copies and chat files that nobody touched for a week. For any time.
+    pub fn clear_old(&self) -> Result<(), StoreError> {
         let chats = self.root.join(CHATS_FOLDER);
+        self.clear(&|path| (path.starts_with(&chats) || is_resumable(path)) && is_old(path))
+    }
+
+    fn clear(&self, goes: &dyn Fn(&Path) -> bool) -> Result<(), StoreError> {
+        let folders = [self.root.join(WORK_FOLDER), self.root.join(CHATS_FOLDER)];
         let read = |folder: &Path| match std::fs::read_dir(folder) {
             Ok(entries) => Ok(Some(entries)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fault("read", folder, error)),
         };
-        let entries = read(&work)?.into_iter().chain(read(&chats)?).flatten();
+        let entries = read(&folders[0])?.into_iter().chain(read(&folders[1])?).flatten();
         for entry in entries.flatten() {
             let path = entry.path();
-            if !is_leftover(&path) && !(path.starts_with(&chats) && is_old(&path)) {
+            if !goes(&path) {
                 continue;
             }
             let removed = if path.is_dir() {
@@ -60,7 +80,10 @@ impl LocalStore {
             } else {
                 std::fs::remove_file(&path)
             };
-            removed.map_err(|e| fault("remove a leftover", &path, e))?;
+            // One that is not ours to remove is no reason to stop.
+            if let Err(error) = removed {
+                tracing::warn!(%error, path = %path.display(), "could not remove a leftover");
+            }
         }
         Ok(())
     }
@@ -103,15 +126,16 @@ impl LocalStore {
     }
 }
 
-/// A leftover carries the id of a process that is gone, or is an interrupted copy older than a week.
-fn is_leftover(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+/// The process whose unfinished work this is, by its name.
+fn owner_of(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_string_lossy();
     let mut parts = name.splitn(3, '-');
-    match (parts.next(), parts.next()) {
-        (Some(RESUME), _) => is_old(path),
-        (Some(INCOMING | WORK), Some(pid)) => !Path::new("/proc").join(pid).exists(),
-        _ => false,
-    }
+    matches!(parts.next(), Some(INCOMING | WORK)).then(|| parts.next()?.parse().ok())?
+}
+
+/// Whether this is a copy that can be gone on with.
+fn is_resumable(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(RESUME))
 }
 
 /// Nobody touched it for longer than [`RESUME_KEPT`].
@@ -167,7 +191,9 @@ impl Incoming for LocalIncoming {
         folder: &str,
         extension: &str,
     ) -> Result<MediaObject, StoreError> {
-        if let Some(mut file) = self.file.take() {
+        // The file, and with it the lock of a resumable copy, is held until the name has changed.
+        let mut held = self.file.take();
+        if let Some(file) = &mut held {
             file.flush().await.map_err(|e| fault("write", &self.temporary, e))?;
             file.sync_all().await.map_err(|e| fault("flush", &self.temporary, e))?;
         }
@@ -265,6 +291,8 @@ impl MediaStore for LocalStore {
     }
 
     async fn workspace(&self) -> Result<PathBuf, StoreError> {
+        // A cut or a reel must not take the database's last bytes.
+        self.make_room(0)?;
         let folder = self.root.join(WORK_FOLDER).join(unfinished(WORK));
         tokio::fs::create_dir_all(&folder)
             .await

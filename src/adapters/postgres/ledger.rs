@@ -24,6 +24,8 @@ use crate::ports::ledger::{
 
 /// The event log's appender lock: "spark" in ASCII, then 1.
 const APPENDER_LOCK: i64 = 0x7370_6172_6b01;
+/// Held by who makes, fills or drops partitions of the audience: "spark", then 2. Taken before the appender's.
+const PARTITIONS_LOCK: i64 = 0x7370_6172_6b02;
 /// Rows sent in one insert.
 const ROWS_PER_INSERT: usize = 5_000;
 
@@ -42,11 +44,7 @@ impl PostgresLedger {
     /// Begins a transaction that may append: it is alone with the log until it ends.
     pub(super) async fn begin(&self) -> Result<Tx<'static>, PortError> {
         let mut tx = self.pool.begin().await.map_err(while_doing("begin a commit"))?;
-        sqlx::query("select pg_advisory_xact_lock($1)")
-            .bind(APPENDER_LOCK)
-            .execute(&mut *tx)
-            .await
-            .map_err(while_doing("wait for the log's appender"))?;
+        lock(&mut tx, APPENDER_LOCK).await?;
         Ok(tx)
     }
 
@@ -71,7 +69,13 @@ impl PostgresLedger {
 #[async_trait]
 impl Ledger for PostgresLedger {
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.pool.begin().await.map_err(while_doing("begin a commit"))?;
+        // The long part comes first: nobody else's decision waits for a million messages.
+        if let Some(audience) = &commit.audience {
+            lock(&mut tx, PARTITIONS_LOCK).await?;
+            store_audience(&mut tx, audience).await?;
+        }
+        lock(&mut tx, APPENDER_LOCK).await?;
         if let Some(expectation) = commit.expect {
             check(&mut tx, expectation).await?;
         }
@@ -80,9 +84,6 @@ impl Ledger for PostgresLedger {
         }
         if let Some(ticket) = commit.finish {
             finish(&mut tx, ticket).await?;
-        }
-        if let Some(audience) = &commit.audience {
-            store_audience(&mut tx, audience).await?;
         }
         for object in &commit.media {
             sqlx::query!(
@@ -241,11 +242,7 @@ impl Ledger for PostgresLedger {
     async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError> {
         let mut tx = self.pool.begin().await.map_err(while_doing("begin to sweep"))?;
         // An import makes partitions under this lock: none may vanish between its making and its filling.
-        sqlx::query("select pg_advisory_xact_lock($1)")
-            .bind(APPENDER_LOCK)
-            .execute(&mut *tx)
-            .await
-            .map_err(while_doing("wait for the log's appender"))?;
+        lock(&mut tx, PARTITIONS_LOCK).await?;
         sqlx::query!("delete from inbox where heard_at < $1", before)
             .execute(&mut *tx)
             .await
@@ -290,6 +287,16 @@ impl TryFrom<EventRow> for Recorded<Event> {
 }
 
 pub(super) type Tx<'a> = Transaction<'a, Postgres>;
+
+/// Waits for a lock that ends with the transaction.
+async fn lock(tx: &mut Tx<'_>, key: i64) -> Result<(), PortError> {
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(key)
+        .execute(&mut **tx)
+        .await
+        .map_err(while_doing("wait for a lock of the logs"))?;
+    Ok(())
+}
 
 async fn check(tx: &mut Tx<'_>, expectation: Expectation) -> Result<(), CommitError> {
     let events = sqlx::query_scalar!(

@@ -46,15 +46,25 @@ pub enum ConnectError {
 
 /// Connects, and brings the schema up to date. A database of a newer spark is refused untouched.
 pub async fn connect(options: PgConnectOptions) -> Result<PgPool, ConnectError> {
-    let pool = PgPoolOptions::new()
+    let pool = open_pool(options).await?;
+    match migrate(&pool).await {
+        Ok(()) => Ok(pool),
+        Err(error) => {
+            pool.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Connects, and leaves the schema as it is.
+pub async fn open_pool(options: PgConnectOptions) -> Result<PgPool, ConnectError> {
+    PgPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
         .connect_with(options.application_name("spark"))
         .await
-        .map_err(ConnectError::Unreachable)?;
-    migrate(&pool).await?;
-    Ok(pool)
+        .map_err(ConnectError::Unreachable)
 }
 
 /// Brings the schema up to date.

@@ -228,7 +228,9 @@ pub enum ReelState {
     Requested {
         layout: Layout,
     },
+    /// Given up; another try renders the same layout.
     Failed {
+        layout: Layout,
         reason: String,
     },
     Rendered {
@@ -305,7 +307,9 @@ impl Clip {
                 self.reel = ReelState::Rendered { reel: reel.clone() };
             }
             ClipEvent::ReelFailed { reason, .. } => {
-                self.reel = ReelState::Failed { reason: reason.clone() };
+                if let ReelState::Requested { layout } = self.reel {
+                    self.reel = ReelState::Failed { layout, reason: reason.clone() };
+                }
             }
         }
     }

@@ -189,7 +189,8 @@ impl FfmpegEngine {
 }
 
 fn cannot_start(why: &dyn std::fmt::Display) -> MediaError {
-    MediaError::Failed { step: "démarrage du rendu".to_owned(), detail: why.to_string() }
+    // The machine is short of processes or memory for a moment: no fault of the file.
+    MediaError::Crashed { how: "il n'a pas pu démarrer".to_owned(), last_words: why.to_string() }
 }
 
 /// The child's process group, which is killed when this is dropped before the child was waited for.

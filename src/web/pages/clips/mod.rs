@@ -431,7 +431,7 @@ fn detail(
         (_, None) => ReelBox::TooEarly,
         (ReelState::None, _) => ReelBox::None,
         (ReelState::Requested { .. }, _) => ReelBox::UnderWay,
-        (ReelState::Failed { reason }, _) => ReelBox::Failed(reason.clone()),
+        (ReelState::Failed { reason, .. }, _) => ReelBox::Failed(reason.clone()),
         (ReelState::Rendered { reel }, _) => {
             let mut figures = vec![bytes(reel.file.bytes)];
             figures.extend(reel.loudness_lufs.map(|lufs| format!("{} LUFS", number(lufs, 1))));
