@@ -121,7 +121,7 @@
       return;
     }
     const pressed = /^[a-z]$/.test(event.key) && $(`[data-key="${event.key}"]`);
-    if (!pressed || event.repeat && event.key !== "j" && event.key !== "k") return;
+    if (!pressed || !pressed.checkVisibility() || event.repeat && event.key !== "j" && event.key !== "k") return;
     event.preventDefault();
     pressed.click();
   });
