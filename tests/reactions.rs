@@ -15,7 +15,7 @@ use spark::domain::clips::loudness::LoudnessSeries;
 use spark::domain::clips::{CLIPS_PROPOSED, ClipEvent, ClipState, REELS_PROPOSED, ReelState};
 use spark::domain::event::Event;
 use spark::domain::ids::{LiveId, MomentId};
-use spark::domain::job::{ImportOrder, Job, JobState, Lane};
+use spark::domain::job::{ImportOrder, JOB_ATTEMPTS_MAX, Job, JobState, Lane};
 use spark::domain::media::MediaObject;
 use spark::domain::moments::bounds::Span;
 use spark::domain::moments::delay::Delay;
@@ -219,7 +219,7 @@ impl House {
             started_at: Some(samples::started_at()),
             by: None,
         };
-        self.jobs.lives.order_import(order).await.unwrap()
+        self.jobs.order_import(order).await.unwrap()
     }
 
     /// Follows and works, as the doors would, until nothing is left to do. Says how often a try failed.
@@ -365,4 +365,69 @@ async fn crashing_renderers_cost_tries_and_no_clip() {
     let orders: BTreeSet<_> = jobs.iter().map(|view| view.job.dedupe_key()).collect();
     assert_eq!(orders.len(), jobs.len(), "no job was ordered twice");
     assert!(jobs.iter().any(|view| matches!(view.job, Job::RenderReel { .. })));
+}
+
+/// The queue's worker that gave up may die before it says so: `settle` does, and another round starts from there.
+#[tokio::test]
+async fn a_reel_that_was_given_up_says_so_and_is_rendered_when_people_ask_again() {
+    let house = House::build();
+    house.order().await;
+    let crash = || MediaError::Crashed { how: "signal 9".into(), last_words: String::new() };
+    for _ in 0..JOB_ATTEMPTS_MAX {
+        house.engine.fail_next(EngineVerb::RenderReel, crash());
+    }
+    assert_eq!(house.run_until_idle().await, JOB_ATTEMPTS_MAX as usize, "every fault took place");
+    let live = house.the_live().await;
+    let rested = house.database.list().await.unwrap();
+    let rested = rested.iter().find(|view| view.state == JobState::Failed).unwrap();
+    let Job::RenderReel { clip } = rested.job else { panic!("{:?}", rested.job) };
+    let reel = async || house.jobs.clips.find(clip).await.unwrap().unwrap().clip.reel;
+    assert!(matches!(reel().await, ReelState::Requested { .. }), "nobody said anything yet");
+
+    house.jobs.settle().await.unwrap();
+    house.jobs.settle().await.unwrap();
+    assert!(matches!(reel().await, ReelState::Failed { .. }), "{:?}", reel().await);
+
+    assert!(house.jobs.retry(rested.id).await.unwrap());
+    assert_eq!(house.run_until_idle().await, 0);
+    assert!(matches!(reel().await, ReelState::Rendered { .. }), "{:?}", reel().await);
+    let rendered = house.clips_of(live).await;
+    let rendered = rendered.iter().filter(|c| matches!(c.clip.reel, ReelState::Rendered { .. }));
+    assert_eq!(rendered.count(), REELS_PROPOSED as usize);
+}
+
+#[tokio::test]
+async fn a_cut_that_people_stop_before_it_began_says_so_on_its_clip() {
+    let house = House::build();
+    house.order().await;
+    // As far as the orders to cut, and no further.
+    while house
+        .jobs
+        .queue
+        .depths()
+        .await
+        .unwrap()
+        .iter()
+        .all(|d| d.lane != Lane::Cut || d.waiting == 0)
+    {
+        while house.reactions.step().await.unwrap() > 0 {}
+        for lane in [Lane::Import, Lane::Detect] {
+            if let Some(claimed) = house.database.claim(lane, "test").await.unwrap() {
+                let work = Work::on(claimed.ticket, CancellationToken::new());
+                house.jobs.carry_out(&claimed.job, &work).await.unwrap();
+            }
+        }
+    }
+    let waiting = house.database.list().await.unwrap();
+    let waiting = waiting.iter().find(|view| matches!(view.job, Job::CutClip { .. })).unwrap();
+    let Job::CutClip { clip } = waiting.job else { unreachable!("found as one") };
+
+    assert!(house.jobs.cancel(waiting.id).await.unwrap());
+    let card = house.jobs.clips.find(clip).await.unwrap().unwrap();
+    assert!(matches!(card.clip.state, ClipState::Failed { .. }), "{:?}", card.clip.state);
+
+    assert!(house.jobs.retry(waiting.id).await.unwrap());
+    house.run_until_idle().await;
+    let card = house.jobs.clips.find(clip).await.unwrap().unwrap();
+    assert!(matches!(card.clip.state, ClipState::Cut { .. }), "{:?}", card.clip.state);
 }
