@@ -173,8 +173,11 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}")?);
     loop {
         bar.tick();
-        let card = house.lives.find(live).await?;
+        // The order of these looks matters, for work goes on between them. When all events were reacted to first and no
+        // job is left then, a card that is read last is final; and clips are read after all events that ask for them.
+        let no_order_outstanding = house.reactions.caught_up().await?;
         let running = house.jobs.list().await?;
+        let card = house.lives.find(live).await?;
         let under_way: Vec<String> = running
             .iter()
             .filter(|view| !view.state.is_over())
@@ -184,6 +187,7 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
             })
             .collect();
         bar.set_message(under_way.join(", "));
+        let caught_up = house.reactions.caught_up().await?;
         let clips = house.jobs.clips.of_live(live).await?;
         let settled = |state: &ClipState, reel: &ReelState| {
             !matches!(state, ClipState::Requested)
@@ -191,7 +195,6 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
                     || !matches!(reel, ReelState::Requested { .. }))
         };
         let analysed = card.as_ref().is_some_and(|card| card.analysis.is_some());
-        let caught_up = house.reactions.caught_up().await?;
         if analysed
             && caught_up
             && clips.iter().all(|card| settled(&card.clip.state, &card.clip.reel))
@@ -199,7 +202,7 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
             bar.finish_and_clear();
             break;
         }
-        if under_way.is_empty() && caught_up && !analysed {
+        if under_way.is_empty() && no_order_outstanding && !analysed {
             bar.finish_and_clear();
             bail!(
                 "Le direct est enregistré, mais ses moments n'ont pas été trouvés : voyez les travaux échoués sous « Travaux »."
