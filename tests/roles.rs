@@ -129,7 +129,8 @@ async fn a_folder_of_a_newer_spark_is_refused_by_every_role() {
     let file = home.beside("house.spark");
     let file = file.to_str().expect("a plain path");
 
-    for words in [&["serve"][..], &["migrate"], &["rebuild"], &["backup", file]] {
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for words in [&serve[..], &["migrate"], &["rebuild"], &["backup", file]] {
         home.run(words).refused(&["spark 9.0.0", "newer", "nothing was changed"]);
     }
     assert_eq!(home.postmaster(), None);
