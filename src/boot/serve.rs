@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Runs until Ctrl-C or a TERM signal.
 pub(crate) async fn serve(config: Config) -> Result<()> {
+    // Heard from here on: a stop that comes while we start is a graceful one too.
+    let stop = StopSignal::listen()?;
     let server = Server::start(&config).await?;
     println!("SPARK: {}", server.url);
     if let Some(link) = &server.first_link {
@@ -27,7 +29,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
             "First start. This link makes the first administrator, once, within a week:\n  {link}"
         );
     }
-    wait_for_stop().await?;
+    stop.arrived().await;
     tracing::info!("stopping");
     server.stop().await
 }
@@ -157,13 +159,32 @@ fn lock_folder(config: &Config) -> Result<File> {
     }
 }
 
+/// Ctrl-C and the TERM signal, heard from the moment this is made.
+pub(crate) struct StopSignal {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    /// Starts to listen.
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Resolves on the first signal, at once when it came before.
+    pub(crate) async fn arrived(mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Resolves on Ctrl-C or TERM.
 pub(crate) async fn wait_for_stop() -> Result<()> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    StopSignal::listen()?.arrived().await;
     Ok(())
 }
