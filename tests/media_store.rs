@@ -275,48 +275,71 @@ async fn victim_that_writes_until_it_is_killed() {
     }
 }
 
-#[tokio::test]
-async fn a_process_killed_while_it_writes_leaves_no_object() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("media");
+/// Runs the victim on the store of this folder, until half a file is there.
+async fn a_victim_in_the_middle_of_a_write(root: &Path) -> tokio::process::Child {
     let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "victim_that_writes_until_it_is_killed"])
-        .env(VICTIM, &root)
+        .env(VICTIM, root)
         .stdout(std::process::Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let work = root.join(".work");
-    let written = || work.exists().then(|| files_below(&work)).unwrap_or_default();
-    let is_at_it =
-        || written().first().is_some_and(|file| file.metadata().is_ok_and(|m| m.len() > 200_000));
+    let is_at_it = || {
+        let half = |file: &PathBuf| file.metadata().is_ok_and(|meta| meta.len() > 200_000);
+        unfinished(root).first().is_some_and(half)
+    };
     while !is_at_it() {
         assert!(victim.try_wait().unwrap().is_none(), "the victim ended by itself");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    victim
+}
+
+/// The files on their way in.
+fn unfinished(root: &Path) -> Vec<PathBuf> {
+    let work = root.join(".work");
+    work.exists().then(|| files_below(&work)).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_process_killed_while_it_writes_leaves_no_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("media");
+    let mut victim = a_victim_in_the_middle_of_a_write(&root).await;
     victim.start_kill().unwrap();
     victim.wait().await.unwrap();
 
-    assert_eq!(written().len(), 1, "the kill fell in the middle of a write");
-    let objects = || files_below(&root).into_iter().filter(|file| !file.starts_with(&work)).count();
-    assert_eq!(objects(), 0, "half a file has a name");
+    assert_eq!(unfinished(&root).len(), 1, "the kill fell in the middle of a write");
+    assert_eq!(files_below(&root), unfinished(&root), "half a file has a name");
     let store = LocalStore::open(&root).unwrap();
     store.clear_leftovers().unwrap();
-    assert_eq!(written(), Vec::<PathBuf>::new(), "the next start cleans up");
+    assert_eq!(unfinished(&root), Vec::<PathBuf>::new(), "the next start cleans up");
 }
 
 #[tokio::test]
 async fn clearing_leaves_what_a_living_process_writes_and_what_can_be_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(folder.path()).unwrap();
-    let mut incoming = store.incoming(1).await.unwrap();
-    let workspace = store.workspace().await.unwrap();
+    let root = folder.path().join("media");
+    let mut victim = a_victim_in_the_middle_of_a_write(&root).await;
+    let written = unfinished(&root);
+    let store = LocalStore::open(&root).unwrap();
     drop(store.resume("abc123", 1).await.unwrap());
     store.clear_leftovers().unwrap();
+    assert!(victim.try_wait().unwrap().is_none(), "the victim lived through the clearing");
+    assert_eq!(written.len(), 1);
+    assert!(unfinished(&root).contains(&written[0]), "taken from under its writer");
+    assert!(root.join(".work/resume-abc123").exists());
+}
+
+/// In a container a restarted process has the number of the one before it.
+#[tokio::test]
+async fn clearing_removes_what_a_process_of_our_own_number_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let workspace = store.workspace().await.unwrap();
     assert!(workspace.is_dir());
-    incoming.write(b"x").await.unwrap();
-    incoming.finish("clips", "mp4").await.unwrap();
-    assert!(folder.path().join(".work/resume-abc123").exists());
+    store.clear_leftovers().unwrap();
+    assert!(!workspace.exists());
 }
 
 /// A small disk of its own, full before the reserve begins: needs the right to mount.
