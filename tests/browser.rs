@@ -1,5 +1,7 @@
 //! A person in front of a real browser: comes in by the one-time link, plays a moment, judges a clip by key, downloads a
-//! reel; then every page once more under axe, and without JavaScript.
+//! reel; then every page once more under axe, light and dark, and without JavaScript.
+
+mod footage;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -139,6 +141,17 @@ impl Driver {
             .expect("a browser")
     }
 
+    /// Gives the pages the reader's wish for light or dark.
+    async fn prefers(&self, browser: &Client, scheme: &str) {
+        let session = browser.session_id().await.expect("an answer").expect("a session");
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let order =
+            json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        let address = format!("{}/session/{session}/goog/cdp/execute", self.address);
+        let answer = reqwest::Client::new().post(address).json(&order).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "chromedriver takes the wish");
+    }
+
     fn downloads(&self) -> &Path {
         self.folder.path()
     }
@@ -154,10 +167,14 @@ async fn an_editor_goes_from_the_one_time_link_to_a_downloaded_reel() {
     let live = plays_a_moment(&browser, &house).await.expect("plays a moment");
     approves_a_clip_by_key(&browser, &live).await.expect("approves a clip by key");
     let reel = downloads_a_reel(&browser, &driver, &live).await.expect("downloads a reel");
-    assert!(reel.metadata().expect("a file").len() > 100_000, "{} is a film", reel.display());
+    let lasts = footage::assert_is_a_reel("the downloaded reel", &reel, true);
+    assert!((10.0..=90.0).contains(&lasts), "a reel of {lasts} s");
     let pages = every_page(&browser, &house, &live).await.expect("lists the pages");
-    for page in &pages {
-        is_accessible(&browser, page).await.expect("axe runs");
+    for scheme in ["light", "dark"] {
+        driver.prefers(&browser, scheme).await;
+        for page in &pages {
+            is_accessible(&browser, page, scheme).await.expect("axe runs");
+        }
     }
     browser.close().await.expect("the browser closes");
 
@@ -268,10 +285,11 @@ async fn every_page(browser: &Client, house: &House, live: &str) -> Result<Vec<S
     ])
 }
 
-/// Axe finds nothing serious, in light and dark.
-async fn is_accessible(browser: &Client, page: &str) -> Result<(), CmdError> {
+/// Axe finds nothing serious.
+async fn is_accessible(browser: &Client, page: &str, scheme: &str) -> Result<(), CmdError> {
     browser.goto(page).await?;
     see(browser, "main h1").await?;
+    until(browser, &format!("matchMedia('(prefers-color-scheme: {scheme})').matches")).await?;
     browser.execute(include_str!("vendor/axe.min.js"), vec![]).await?;
     let found = browser
         .execute_async(
@@ -284,7 +302,7 @@ async fn is_accessible(browser: &Client, page: &str) -> Result<(), CmdError> {
             vec![],
         )
         .await?;
-    assert_eq!(found, Value::Array(vec![]), "{page}");
+    assert_eq!(found, Value::Array(vec![]), "{page}, {scheme}");
     Ok(())
 }
 

@@ -178,6 +178,35 @@ pub fn assert_delivers(file: &Path) {
     assert!(place("moov") < place("mdat"), "index after the data: {boxes:?}");
 }
 
+/// Holds what every delivered reel is, by ffprobe, by a walk over its boxes and by an R128 meter; loudness is asked of
+/// those with sound. Returns its length in seconds, by its frames.
+#[track_caller]
+pub fn assert_is_a_reel(name: &str, reel: &Path, has_sound: bool) -> f64 {
+    assert_delivers(reel);
+    let video = |field: &str| probe(reel, "v:0", field);
+    let told = ["width", "height", "codec_name", "profile", "pix_fmt"].map(video);
+    assert_eq!(told, ["1080", "1920", "h264", "High", "yuv420p"], "{name}");
+    let told = ["r_frame_rate", "avg_frame_rate", "sample_aspect_ratio"].map(video);
+    assert_eq!(told, ["30/1", "30/1", "1:1"], "{name}");
+    let told = ["codec_name", "sample_rate", "channels"].map(|field| probe(reel, "a:0", field));
+    assert_eq!(told, ["aac", "48000", "2"], "{name}");
+    let seconds = video("nb_frames").parse::<f64>().unwrap() / 30.0;
+    let decoded = samples(reel);
+    let sounds = decoded.len() as f64 / 48_000.0;
+    assert!((sounds - seconds).abs() < 0.034, "{name}: {sounds} s of sound to {seconds} s");
+    let modes = ebur128::Mode::I | ebur128::Mode::TRUE_PEAK;
+    let mut meter = ebur128::EbuR128::new(2, 48_000, modes).unwrap();
+    let flat: Vec<f32> = decoded.iter().flatten().copied().collect();
+    meter.add_frames_f32(&flat).unwrap();
+    if has_sound {
+        let lufs = meter.loudness_global().unwrap();
+        assert!((lufs + 14.0).abs() <= 0.5, "{name}: {lufs} LUFS");
+    }
+    let peak = meter.true_peak(0).unwrap().max(meter.true_peak(1).unwrap());
+    assert!(20.0 * peak.max(1e-9).log10() <= -1.0, "{name}: true peak {} dB", 20.0 * peak.log10());
+    seconds
+}
+
 /// A folder that goes away, with names in it.
 pub struct Folder(tempfile::TempDir);
 
