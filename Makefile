@@ -18,7 +18,8 @@ test: setup-test ## Build and pass all tests
 	$(CARGO) test --locked --no-fail-fast
 
 check: setup-test ## The lints
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
+	$(CARGO) clippy --locked --all-targets -- -D warnings -A clippy::unwrap-used
 
 soak: setup-test ## The long drills and benchmarks at full length; goes on where it stopped; figures into bench/RESULTS.md
 	deploy/dev/soak

@@ -14,7 +14,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 
 /// How long the rehearsal may take on a busy machine: stream, import, clips, reels.
-const REHEARSAL_MAX: Duration = Duration::from_secs(900);
+const REHEARSAL_MAX: Duration = Duration::from_mins(15);
 /// How long a page may take to show what is waited for.
 const PAGE_MAX: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "une belle semaine à la villa";

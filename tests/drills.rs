@@ -270,8 +270,8 @@ async fn a_hostile_clip_costs_one_failed_job_and_the_others_go_on() {
         (count(&pool, waiting).await == 2).then_some(())
     })
     .await;
-    let clips = home.media().into_iter().filter(|path| path.starts_with("clips"));
-    let hostile = home.data.join("media").join(clips.last().expect("two clips"));
+    let mut clips = home.media().into_iter().filter(|path| path.starts_with("clips"));
+    let hostile = home.data.join("media").join(clips.next_back().expect("two clips"));
     let mut bytes = fs::read(&hostile).expect("read the clip");
     bytes[64..].fill(0xff);
     fs::write(&hostile, bytes).expect("replace the clip");

@@ -253,13 +253,16 @@ async fn an_interrupted_copy_goes_on_where_it_was() {
     assert_eq!(home.copy_under_way(), None);
 }
 
+/// What may happen to a file while it is copied.
+type Change = fn(&Path);
+
 #[tokio::test]
 async fn a_file_that_changes_or_vanishes_meanwhile_is_refused() {
     let home = Home::on_shared_server().await;
     let pool = home.pool().await;
     let chat = good_chat(&home);
     let long = home.beside("long.mp4");
-    let changes: [(&str, fn(&Path)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("shrinks", |file| {
             let file = fs::File::options().write(true).open(file).expect("open");
             file.set_len(1_000_000).expect("shrink");

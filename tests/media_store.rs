@@ -270,7 +270,7 @@ async fn victim_that_writes_until_it_is_killed() {
     let store = LocalStore::open(Path::new(&root)).unwrap();
     let mut incoming = store.incoming(0).await.unwrap();
     loop {
-        incoming.write(&[7; 65_536]).await.unwrap();
+        incoming.write(&vec![7; 65_536]).await.unwrap();
         tokio::task::yield_now().await;
     }
 }
@@ -298,7 +298,7 @@ async fn a_victim_in_the_middle_of_a_write(root: &Path) -> tokio::process::Child
 /// The files on their way in.
 fn unfinished(root: &Path) -> Vec<PathBuf> {
     let work = root.join(".work");
-    work.exists().then(|| files_below(&work)).unwrap_or_default()
+    if work.exists() { files_below(&work) } else { Vec::new() }
 }
 
 #[tokio::test]

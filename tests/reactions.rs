@@ -239,7 +239,7 @@ impl House {
                     Err(WorkError::Passing(reason)) => {
                         failed += 1;
                         self.database.fail(claimed.ticket, &reason, true).await.unwrap();
-                        self.clock.advance(Duration::from_secs(300));
+                        self.clock.advance(Duration::from_mins(5));
                     }
                     Err(error) => panic!("{:?}: {error}", claimed.job),
                 }

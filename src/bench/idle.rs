@@ -15,7 +15,7 @@ const STARTS: usize = 3;
 /// How long it is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Longest wait for one start.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// How often readiness is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 

@@ -234,7 +234,7 @@ mod tests {
         let file = folder.path().join("spark.toml");
         std::fs::write(&file, "[web]\nlisen = \"127.0.0.1:1\"\n").expect("a file");
         let refused = load(Some(&file), env(&[]), &[]).expect_err("a typing error");
-        assert!(format!("{:?}", refused).contains("lisen"), "{refused:?}");
+        assert!(format!("{refused:?}").contains("lisen"), "{refused:?}");
         std::fs::write(&file, "").expect("a file");
         assert!(load(Some(&file), env(&[("SPARK_WEB_LISEN", "1")]), &[]).is_err());
         assert!(matches!(

@@ -120,7 +120,7 @@ async fn write_stream(folder: &Path, minutes: u32) -> Result<(PathBuf, PathBuf)>
         let stream =
             PretendStream::new(Script { seed: SEED, seconds: minutes * 60, ..Script::default() });
         crate::boot::pretend::record(&stream, &to_video, &fonts, &|share| {
-            shown.set_position((share * 1_000.0) as u64)
+            shown.set_position((share * 1_000.0) as u64);
         })?;
         let temporary = to_chat.with_extension("part");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&temporary)?);

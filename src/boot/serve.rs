@@ -128,7 +128,7 @@ async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken) {
 }
 
 /// How often files that nobody went on with are looked for.
-const OLD_EVERY: Duration = Duration::from_secs(3600);
+const OLD_EVERY: Duration = Duration::from_hours(1);
 
 /// How often somebody looks whether the private PostgreSQL runs.
 const DATABASE_LOOK: Duration = Duration::from_secs(5);

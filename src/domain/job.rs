@@ -70,7 +70,7 @@ pub const JOB_HEARTBEAT: Duration = Duration::from_secs(2);
 /// First pause before another try; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause before another try.
-const RETRY_MAX: Duration = Duration::from_secs(120);
+const RETRY_MAX: Duration = Duration::from_mins(2);
 
 impl Job {
     /// The name in the queue and the logs.

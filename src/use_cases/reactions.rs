@@ -137,9 +137,8 @@ impl Reactions {
             ..Commit::default()
         };
         match self.ledger.commit(commit).await {
-            Ok(_) => Ok(batch.len()),
-            // Another process was faster with the same batch: what it committed is what we would have.
-            Err(CommitError::Conflict) => Ok(batch.len()),
+            // In a conflict another process was faster with the same batch: what it committed is what we would have.
+            Ok(_) | Err(CommitError::Conflict) => Ok(batch.len()),
             Err(CommitError::Port(error)) => Err(error),
             Err(CommitError::LeaseLost) => Err(PortError::plain("a reaction holds no lease")),
         }

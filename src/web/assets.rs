@@ -112,9 +112,9 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Prepared files by name and the hash of what they were made from.
-static PREPARED: LazyLock<Mutex<HashMap<String, ([u8; 32], Arc<Asset>)>>> =
-    LazyLock::new(Mutex::default);
+/// Prepared files by name, with the hash of what they were made from.
+type Prepared = HashMap<String, ([u8; 32], Arc<Asset>)>;
+static PREPARED: LazyLock<Mutex<Prepared>> = LazyLock::new(Mutex::default);
 
 fn find(name: &str) -> Option<Arc<Asset>> {
     let file = Files::get(name)?;

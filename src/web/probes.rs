@@ -31,6 +31,7 @@ pub(super) struct VitalsDocument {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the field is what a reader of the answer looks for")]
 struct Lane {
     lane: &'static str,
     waiting: i64,

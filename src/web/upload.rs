@@ -21,7 +21,7 @@ use crate::use_cases::live::Received;
 use crate::web::{App, Problem, User, Wants};
 
 /// How long the next bytes may take to come.
-const CHUNK_ARRIVES_MAX: Duration = Duration::from_secs(60);
+const CHUNK_ARRIVES_MAX: Duration = Duration::from_mins(1);
 /// Longest title of a stream, in characters.
 const TITLE_CHARS_MAX: usize = 120;
 /// Longest text part, in bytes.

@@ -160,7 +160,7 @@ async fn keep_lease(jobs: &Jobs, work: &Work, stop: &CancellationToken) -> Ended
                 return Ended::Lost;
             }
             Err(error) => {
-                tracing::warn!(job.id = %work.ticket.id, error = %error.chain(), "could not renew a lease")
+                tracing::warn!(job.id = %work.ticket.id, error = %error.chain(), "could not renew a lease");
             }
         }
     }

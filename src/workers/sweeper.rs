@@ -9,7 +9,7 @@ use crate::ports::clock::Clock;
 use crate::use_cases::villa::Weeks;
 
 /// Time between two rounds.
-const EVERY: Duration = Duration::from_secs(3600);
+const EVERY: Duration = Duration::from_hours(1);
 
 /// Runs until `stop`; the first round is at once.
 pub async fn run(weeks: Weeks, clock: Arc<dyn Clock>, stop: CancellationToken) {
@@ -17,7 +17,7 @@ pub async fn run(weeks: Weeks, clock: Arc<dyn Clock>, stop: CancellationToken) {
         match weeks.age(clock.now()).await {
             Ok(0) => {}
             Ok(aged) => {
-                tracing::info!(weeks = aged, "dropped the raw audience of weeks that are over")
+                tracing::info!(weeks = aged, "dropped the raw audience of weeks that are over");
             }
             Err(error) => tracing::error!(error = %error.chain(), "could not let the audience age"),
         }

@@ -16,7 +16,7 @@ use crate::support;
 
 /// How long anything may take here before the test says what it waited for. Renderers run at the lowest priority: on a
 /// busy machine they are slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 /// The week everything is filed under.
 pub(crate) const WEEK: &str = "Villa Novembre 2026";
 

@@ -119,13 +119,13 @@ macro_rules! kept_by_memory_and_postgres {
         mod memory {
             $(#[tokio::test]
             async fn $behaviour() {
-                super::$behaviour(crate::support::databases::Database::in_memory()).await;
+                super::$behaviour($crate::support::databases::Database::in_memory()).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
-                super::$behaviour(crate::support::databases::Database::in_postgres().await).await;
+                super::$behaviour($crate::support::databases::Database::in_postgres().await).await;
             })+
         }
     };

@@ -148,6 +148,7 @@ fn quick_folder() -> PathBuf {
     if roomy { memory.to_owned() } else { std::env::temp_dir() }
 }
 
+#[expect(clippy::zombie_processes, reason = "the watchdog outlives this process on purpose")]
 fn start(folder: &Path, watched: u32) {
     let programs = programs();
     let owner = owner();

@@ -129,8 +129,10 @@ async fn every_response_carries_the_policies() {
 
 #[tokio::test]
 async fn measures_are_read_on_this_machine_by_token_or_by_role() {
-    let mut settings = spark::web::Settings::default();
-    settings.measures_token = Some("mesure".into());
+    let settings = spark::web::Settings {
+        measures_token: Some("mesure".into()),
+        ..spark::web::Settings::default()
+    };
     let house = House::with(spark::web::ServerLimits::default(), settings).await;
     let local = house.get("/metrics").send().await.unwrap();
     assert_eq!(local.status(), StatusCode::OK);

@@ -123,7 +123,7 @@ async fn one_address_does_not_take_all_the_seats() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
-    let house = house(ServerLimits { write_stall: Duration::from_secs(60), ..short() }).await;
+    let house = house(ServerLimits { write_stall: Duration::from_mins(1), ..short() }).await;
     let film = house.store(&vec![1; 64 << 20], "clips", "mp4").await;
     let editor = house.sign_in(Role::Editor).await;
     let request = house.get(&format!("/media/{}", film.key)).header("cookie", editor.cookie());

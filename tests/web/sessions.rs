@@ -8,8 +8,8 @@ use spark::ports::people::People;
 
 use crate::house::{Browser, House, header};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 async fn is_in(house: &House, browser: &Browser) -> bool {
     let response = house.get("/compte").header("cookie", browser.cookie()).send().await.unwrap();

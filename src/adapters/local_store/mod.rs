@@ -23,7 +23,7 @@ const INCOMING: &str = "incoming";
 const WORK: &str = "work";
 const RESUME: &str = "resume";
 /// How long an interrupted copy is kept.
-const RESUME_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+const RESUME_KEPT: std::time::Duration = std::time::Duration::from_hours(168);
 /// Bytes read at a time when a finished file is hashed.
 const HASH_CHUNK: usize = 1024 * 1024;
 

@@ -1,5 +1,7 @@
 //! The logs in memory.
 
+use std::collections::btree_map::Entry;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -170,8 +172,8 @@ impl State {
         let live = batch.live;
         for message in batch.messages {
             let id = (live, message.message_id.clone());
-            if !self.inbox.contains_key(&id) {
-                self.inbox.insert(id, now);
+            if let Entry::Vacant(place) = self.inbox.entry(id) {
+                place.insert(now);
                 self.messages.entry(live).or_default().push(message);
             }
         }

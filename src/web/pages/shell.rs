@@ -124,7 +124,7 @@ impl std::fmt::Display for Icon {
         let sprite = asset("icons.svg");
         write!(
             f,
-            r##"<svg class="icon" aria-hidden="true" focusable="false"><use href="{sprite}#{}"/></svg>"##,
+            r#"<svg class="icon" aria-hidden="true" focusable="false"><use href="{sprite}#{}"/></svg>"#,
             self.0
         )
     }

@@ -51,7 +51,7 @@ impl Default for ServerLimits {
         Self {
             first_byte: Duration::from_secs(5),
             head: Duration::from_secs(10),
-            write_stall: Duration::from_secs(120),
+            write_stall: Duration::from_mins(2),
             connections_per_address: 256,
             connections: 4_096,
             streams_per_connection: 64,

@@ -128,14 +128,12 @@ impl Pulse {
         const STEPS_S: [i64; 10] = [15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200];
         let seconds = self.duration_ms / 1_000;
         let step = STEPS_S.into_iter().find(|step| seconds / step <= TICKS_MAX).unwrap_or(14_400);
-        (1..)
-            .map(|n| n * step)
-            // One that stands at the very end would be cut.
-            .take_while(|at| *at as f64 <= seconds as f64 * 0.97)
-            .zip(1..)
-            .map(|(at, n)| Tick {
-                x: self.place(at * 1_000),
-                said: timecode(at * 1_000),
+        // One that stands at the very end would be cut.
+        let last = (seconds as f64 * 0.97) as i64 / step;
+        (1..=last)
+            .map(|n| Tick {
+                x: self.place(n * step * 1_000),
+                said: timecode(n * step * 1_000),
                 is_odd: n % 2 == 1,
             })
             .collect()

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn reasons_are_told_with_their_figure() {
-        check(ReasonKind::Chatters, 3.14, "3,1 × plus de monde que d'habitude");
+        check(ReasonKind::Chatters, 3.06, "3,1 × plus de monde que d'habitude");
         check(ReasonKind::Reactions, 12.0, "12 × plus de rires");
         check(ReasonKind::Repetition, 0.42, "le chat se répète (concentration 42 %)");
         check(ReasonKind::Votes, 1.0, "1 personne a demandé un clip");
