@@ -7,3 +7,4 @@ pub mod host;
 pub mod local_store;
 pub mod memory;
 pub mod postgres;
+pub mod twitch;

@@ -68,6 +68,11 @@ enum Role {
     Doctor,
     /// Play a whole rehearsal: make a pretend stream, import it, show its reels
     Rehearse(RehearseArgs),
+    /// What Twitch sends: look at it
+    Twitch {
+        #[command(subcommand)]
+        what: Twitch,
+    },
     /// Measure: speed, memory, precision
     Bench {
         #[command(subcommand)]
@@ -121,6 +126,17 @@ pub(crate) struct RehearseArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Twitch {
+    /// Say of each EventSub payload whether it is understood, one JSON line a payload
+    #[command(after_help = crate::boot::twitch::DECODE_HELP)]
+    Decode {
+        /// Files of WebSocket frames or bare webhook bodies: one, a JSON array of them, or JSON lines
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// How good the moments are, on a folder of chats (*.tsv.gz) with labels.json
     Moments {
@@ -150,6 +166,9 @@ pub fn run() -> Result<ExitCode> {
         crate::boot::bench::bench(what)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Role::Twitch { what: Twitch::Decode { files } } = &cli.role {
+        return crate::boot::twitch::decode(files, &mut std::io::stdout().lock());
+    }
     let config = read_settings(&cli)?;
     let by_default = match cli.role {
         Role::Import(_) | Role::Rehearse(_) => "warn",
@@ -172,7 +191,7 @@ pub fn run() -> Result<ExitCode> {
             }
             Role::Doctor => crate::boot::doctor::doctor(&config).await,
             Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
-            Role::Bench { .. } | Role::Render => Ok(()),
+            Role::Twitch { .. } | Role::Bench { .. } | Role::Render => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

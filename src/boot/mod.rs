@@ -10,6 +10,7 @@ mod logs;
 mod pretend;
 mod rehearse;
 mod serve;
+mod twitch;
 mod wire;
 
 pub use cli::run;

@@ -1,5 +1,7 @@
 //! What viewers did. A message holds what is personal; a fact holds what happened, without persons.
 
+pub mod happening;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
