@@ -110,7 +110,10 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RehearseArgs {
+    #[command(subcommand)]
+    pub only: Option<RehearseOnly>,
     /// Stop after the reels are there and play, with exit code 0
     #[arg(long)]
     pub once: bool,
@@ -123,6 +126,36 @@ pub(crate) struct RehearseArgs {
     /// Only write the stream's video and chat into this folder
     #[arg(long, value_name = "DIR")]
     pub only_write: Option<PathBuf>,
+}
+
+/// Parts of a rehearsal that can be had alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RehearseOnly {
+    /// Serve the pretend Twitch until Ctrl-C: EventSub, OAuth and Helix on one loopback port
+    Twitch(PretendTwitchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PretendTwitchArgs {
+    /// Where it listens, on loopback; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+    /// A past chat log to play on the first channel: lines of seconds, user and text with tabs between
+    /// [default: an evening of the house's own on every channel]
+    #[arg(long, value_name = "FILE", conflicts_with = "script")]
+    pub chat: Option<PathBuf>,
+    /// A script to play instead: JSON lines such as {"at": 12.5, "do": "raid", "channel": "villanour", "from": "Ami", "viewers": 40}
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// How many times as fast as it was
+    #[arg(long, default_value_t = 1.0)]
+    pub speed: f64,
+    /// How many creators have a channel
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub channels: u16,
+    /// Length of the house's own evening, in minutes
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=240))]
+    pub minutes: u32,
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,7 +254,7 @@ fn read_settings(cli: &Cli) -> Result<Config> {
     }
     let listen = match &cli.role {
         Role::Serve(args) => args.listen,
-        Role::Rehearse(args) => Some(args.listen),
+        Role::Rehearse(args) if args.only.is_none() => Some(args.listen),
         _ => None,
     };
     if let Some(listen) = listen {

@@ -8,6 +8,7 @@ mod import;
 mod keep;
 mod logs;
 mod pretend;
+mod pretend_twitch;
 mod rehearse;
 mod serve;
 mod twitch;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::boot::cli::{ImportArgs, RehearseArgs};
+use crate::boot::cli::{ImportArgs, RehearseArgs, RehearseOnly};
 use crate::boot::config::Config;
 use crate::boot::serve::{Server, wait_for_stop};
 use crate::domain::clips::ReelState;
@@ -22,6 +22,9 @@ const SEED: u64 = 20_261_107;
 
 /// Makes a stream, imports it, shows its reels.
 pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<()> {
+    if let Some(RehearseOnly::Twitch(args)) = args.only {
+        return crate::boot::pretend_twitch::serve(args).await;
+    }
     if let Some(folder) = args.only_write {
         write_stream(&folder, args.minutes).await?;
         return Ok(());

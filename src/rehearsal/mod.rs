@@ -1,2 +1,4 @@
 //! A pretend Twitch and pretend cameras.
+mod chance;
 pub mod stream;
+pub mod twitch;

@@ -2,9 +2,9 @@
 //! that answers nothing (a raid, a gift bomb, a pasted wall, bots).
 
 use super::Script;
-use super::chance::{Dice, scramble};
 use super::phrases::{self, Phrases};
 use super::plot::{Distraction, Event, Happening, Mood, Plot};
+use crate::rehearsal::chance::{Dice, scramble};
 
 /// Somebody who writes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 
 mod canvas;
 mod captions;
-mod chance;
 mod chat;
 mod export;
 mod overlay;

@@ -1,9 +1,9 @@
 //! What lies over the stage: the host's camera, the clock, the hearts of the audience.
 
 use super::canvas::{Area, Brush, Canvas};
-use super::chance::share;
 use super::residents::{self, Face, Look};
 use super::scenery::FACE_CAM;
+use crate::rehearsal::chance::share;
 
 /// Draws the host in the frame of the face camera.
 pub(super) fn face_cam(canvas: &mut Canvas, look: Look, t: f32, face: Face, thrill: f32) {

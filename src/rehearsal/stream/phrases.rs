@@ -1,7 +1,7 @@
 //! What the pretend audience says, and what it calls itself.
 
-use super::chance::Dice;
 use super::plot::{Happening, Mood};
+use crate::rehearsal::chance::Dice;
 
 /// Words, emotes and whole sentences of one mood.
 pub(super) struct Phrases {

@@ -1,6 +1,6 @@
 //! What happens in the pretend stream, and when.
 
-use super::chance::Dice;
+use crate::rehearsal::chance::Dice;
 
 /// The first event leaves the detector's baseline some time to settle.
 const FIRST_EVENT_S: f32 = 20.0;

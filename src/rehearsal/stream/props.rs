@@ -3,11 +3,11 @@
 use std::f32::consts::{PI, TAU};
 
 use super::canvas::{Area, Brush, Canvas, Ink};
-use super::chance::share;
 use super::overlay;
 use super::plot::Happening;
 use super::scenery::{SCREEN, TABLE};
 use super::show::Moment;
+use crate::rehearsal::chance::share;
 
 /// A shot, the net, and the score that changes.
 pub(super) fn football(canvas: &mut Canvas, t: f32, since: f32) {

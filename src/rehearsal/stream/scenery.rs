@@ -1,7 +1,7 @@
 //! What does not move, painted once: the terrace of a villa at night, its screen and its pool.
 
 use super::canvas::{Area, Brush, Canvas, Ink, STAGE, Yuv420};
-use super::chance::{Dice, noise, share};
+use crate::rehearsal::chance::{Dice, noise, share};
 
 /// The host's camera, a picture in the picture (3:2, as a split reel shows it).
 pub(super) const FACE_CAM: Area = Area::new(24.0, 472.0, 336.0, 224.0);

@@ -3,7 +3,6 @@
 use std::f32::consts::PI;
 
 use super::canvas::{Area, Brush, Canvas, Ink};
-use super::chance::share;
 use super::overlay;
 use super::plot::{DARK_UNTIL_S, Happening, Plot};
 use super::props;
@@ -11,6 +10,7 @@ use super::residents::{self, Face, INES, MALO, NOUR, Pose};
 use super::scenery::{LAMP_Y, LAMPS, POOL_BOTTOM, POOL_TOP, SCREEN, pool_corners};
 use super::sparks;
 use super::stunts;
+use crate::rehearsal::chance::share;
 
 /// Everything a frame is drawn from; all shares are 0 to 1.
 pub(super) struct Moment<'a> {

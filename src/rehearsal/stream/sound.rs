@@ -4,9 +4,9 @@
 use std::f32::consts::TAU;
 
 use super::SAMPLE_RATE;
-use super::chance::{noise, share};
 use super::plot::{DARK_UNTIL_S, Event, Happening, Plot};
 use super::voice::{Voices, harmonics, pan_of};
+use crate::rehearsal::chance::{noise, share};
 
 const BEAT_S: f32 = 0.6;
 /// The band plays this long, then lets people talk.

@@ -3,7 +3,7 @@
 use std::f32::consts::PI;
 
 use super::canvas::{Area, Brush, Canvas};
-use super::chance::share;
+use crate::rehearsal::chance::share;
 
 pub(super) const PARTY: [u32; 5] = [0xff_4a6a, 0xff_c94a, 0x3a_d8d0, 0x8a_6af0, 0x5a_d86a];
 

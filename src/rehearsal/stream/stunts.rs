@@ -1,11 +1,11 @@
 //! Who crosses the stage: the cat, the guest, and the one who jumps into the pool.
 
 use super::canvas::{Brush, Canvas};
-use super::chance::{scramble, share};
 use super::residents::{self, Face, GUEST, INES, Pose};
 use super::scenery::{POOL_BOTTOM, TABLE};
 use super::show::{Moment, thrill};
 use super::sparks;
+use crate::rehearsal::chance::{scramble, share};
 
 /// It walks in, stops in the middle to look at the camera, walks on.
 pub(super) fn cat_x(since: f32) -> f32 {

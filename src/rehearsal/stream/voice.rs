@@ -4,8 +4,8 @@
 use std::f32::consts::TAU;
 
 use super::SAMPLE_RATE;
-use super::chance::{Dice, noise};
 use super::plot::{DARK_UNTIL_S, Happening, Mood, Plot};
+use crate::rehearsal::chance::{Dice, noise};
 
 const HARMONICS: usize = 22;
 /// First and second formant in Hz of a, é, i, o, ou (French, adult speakers, rounded).
