@@ -8,7 +8,10 @@ pub mod ledger;
 pub mod media_engine;
 pub mod media_store;
 pub mod people;
+pub mod platform;
 pub mod shelves;
+pub mod vault;
+pub mod viewer_samples;
 
 /// A system outside did not answer as hoped.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ mod media_engine;
 mod media_store;
 mod people;
 mod shelves;
+mod vault;
+mod viewer_samples;
 
 pub use chat_reader::MemoryChatReader;
 pub use clock::MemoryClock;
@@ -17,3 +19,5 @@ pub use database::MemoryDatabase;
 pub use media_engine::{EngineCall, EngineVerb, MemoryMediaEngine};
 pub use media_store::MemoryMediaStore;
 pub use people::MemoryPeople;
+pub use vault::MemoryVault;
+pub use viewer_samples::MemoryViewerSamples;

@@ -6,6 +6,8 @@ mod jobs;
 mod ledger;
 mod people;
 mod shelves;
+mod vault;
+mod viewer_samples;
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ pub use jobs::PostgresJobQueue;
 pub use ledger::PostgresLedger;
 pub use people::PostgresPeople;
 pub use shelves::PostgresShelves;
+pub use vault::PostgresVault;
+pub use viewer_samples::PostgresViewerSamples;
 
 /// The schema, forward only, carried in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();

@@ -1,5 +1,6 @@
 //! What viewers did. A message holds what is personal; a fact holds what happened, without persons.
 
+pub mod channel;
 pub mod happening;
 
 use chrono::{DateTime, Utc};
