@@ -68,7 +68,7 @@ enum Role {
     Doctor,
     /// Play a whole rehearsal: make a pretend stream, import it, show its reels
     Rehearse(RehearseArgs),
-    /// What Twitch sends: look at it
+    /// Twitch: look at what it sends, link channels, rotate the keys of their tokens
     Twitch {
         #[command(subcommand)]
         what: Twitch,
@@ -167,6 +167,14 @@ pub(crate) enum Twitch {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Link a channel from this terminal: shows a code to type at Twitch, and waits
+    Link {
+        /// Ask for an optional permission besides: messages, announcements, raids, conduits
+        #[arg(long = "with", value_name = "FEATURE")]
+        with: Vec<String>,
+    },
+    /// Make a new key for the token vault and seal every token with it; a running server goes on
+    RotateKeys,
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,7 +212,7 @@ pub fn run() -> Result<ExitCode> {
     }
     let config = read_settings(&cli)?;
     let by_default = match cli.role {
-        Role::Import(_) | Role::Rehearse(_) => "warn",
+        Role::Import(_) | Role::Rehearse(_) | Role::Twitch { .. } => "warn",
         _ => "info",
     };
     crate::boot::logs::start(&config.logs, by_default);
@@ -224,7 +232,15 @@ pub fn run() -> Result<ExitCode> {
             }
             Role::Doctor => crate::boot::doctor::doctor(&config).await,
             Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
-            Role::Twitch { .. } | Role::Bench { .. } | Role::Render => Ok(()),
+            Role::Twitch { what: Twitch::Link { with } } => {
+                crate::boot::channels::link(&config, &with).await
+            }
+            Role::Twitch { what: Twitch::RotateKeys } => {
+                crate::boot::channels::rotate_keys(&config).await
+            }
+            Role::Twitch { what: Twitch::Decode { .. } } | Role::Bench { .. } | Role::Render => {
+                Ok(())
+            }
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::adapters::twitch::TwitchSettings;
+use crate::ports::vault::Secret;
+
 /// Prefix of our variables.
 const PREFIX: &str = "SPARK_";
 /// Suffix of a variable that names a file with the value.
@@ -27,6 +30,7 @@ pub(crate) struct Config {
     pub database: DatabaseConfig,
     pub web: WebConfig,
     pub reels: ReelsConfig,
+    pub twitch: TwitchConfig,
     pub logs: LogsConfig,
 }
 
@@ -70,6 +74,25 @@ pub(crate) struct ReelsConfig {
     pub watermark: String,
 }
 
+/// Our application at Twitch. Register one at https://dev.twitch.tv/console, with the return address
+/// `<public_url>/chaines/retour`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TwitchConfig {
+    /// Without one, no channel can be linked.
+    pub client_id: Option<String>,
+    /// None for a public application, which links by code only. Best given as `SPARK_TWITCH_CLIENT_SECRET_FILE`.
+    pub client_secret: Option<Secret>,
+    /// Identity service; ends with a slash.
+    pub id_url: String,
+    /// Web interface; ends with a slash.
+    pub helix_url: String,
+    /// Socket of events.
+    pub eventsub_url: String,
+    /// File of the keys that seal tokens [default: `vault.keys` in the data folder].
+    pub vault_keys: Option<PathBuf>,
+}
+
 /// What is told, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -108,6 +131,28 @@ impl Default for WebConfig {
 impl Default for ReelsConfig {
     fn default() -> Self {
         Self { watermark: "SPARK".to_owned() }
+    }
+}
+
+impl Default for TwitchConfig {
+    fn default() -> Self {
+        let TwitchSettings { client_id, client_secret, id_url, helix_url, eventsub_url } =
+            TwitchSettings::default();
+        Self { client_id, client_secret, id_url, helix_url, eventsub_url, vault_keys: None }
+    }
+}
+
+impl TwitchConfig {
+    /// As the adapters take it. An empty id is none.
+    pub(crate) fn settings(&self) -> TwitchSettings {
+        let slashed = |url: &str| format!("{}/", url.trim_end_matches('/'));
+        TwitchSettings {
+            client_id: self.client_id.clone().filter(|id| !id.is_empty()),
+            client_secret: self.client_secret.clone().filter(|secret| !secret.expose().is_empty()),
+            id_url: slashed(&self.id_url),
+            helix_url: slashed(&self.helix_url),
+            eventsub_url: self.eventsub_url.clone(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place that knows everybody: reads the settings, opens the systems outside, wires the house, runs a role.
 
 mod bench;
+mod channels;
 mod cli;
 mod config;
 mod doctor;

@@ -74,6 +74,12 @@ impl Server {
             house.clock.clone(),
             stop.clone(),
         ));
+        tasks.spawn(crate::workers::token_keeper::run(
+            house.channels.clone(),
+            house.clock.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(crate::workers::stream_poller::run(house.viewers.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());
         tasks.spawn(async move {
             while old_stop.run_until_cancelled(tokio::time::sleep(OLD_EVERY)).await.is_some() {

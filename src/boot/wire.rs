@@ -17,14 +17,18 @@ use crate::adapters::host::LinuxHost;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
-    PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves,
+    PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves, PostgresVault,
+    PostgresViewerSamples,
 };
+use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
 use crate::boot::config::{Config, search_path};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::Shelves;
 use crate::use_cases::accounts::{Accounts, Passwords};
+use crate::use_cases::audience::channels::Channels;
+use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
@@ -104,6 +108,8 @@ pub(crate) struct House {
     pub reactions: Reactions,
     pub accounts: Accounts,
     pub health: Health,
+    pub channels: Channels,
+    pub viewers: Viewers,
 }
 
 impl House {
@@ -154,7 +160,12 @@ impl House {
             store: store.clone(),
             host: Arc::new(LinuxHost),
         };
+        let channels = channels(config, &pool, &clock)?;
+        let samples = Arc::new(PostgresViewerSamples::new(pool.clone()));
+        let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
+            channels,
+            viewers,
             accounts,
             health,
             weeks: Weeks { ledger: ledger.clone(), shelves },
@@ -179,6 +190,7 @@ impl House {
             jobs: self.jobs.clone(),
             accounts: self.accounts.clone(),
             health: self.health.clone(),
+            channels: self.channels.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
             link_key: link_key(&config.data.folder, &*self.clock)?,
@@ -197,6 +209,17 @@ impl House {
         self.pool.close().await;
         self.database.close().await
     }
+}
+
+/// The linked channels of a database.
+pub(crate) fn channels(config: &Config, pool: &PgPool, clock: &Arc<dyn Clock>) -> Result<Channels> {
+    let twitch = config.twitch.settings();
+    let keys = config.twitch.vault_keys.clone();
+    let keys = keys.unwrap_or_else(|| config.data.folder.join("vault.keys"));
+    let vault = PostgresVault::new(pool.clone(), keys, clock.clone());
+    let identity = TwitchIdentity::try_new(twitch.clone(), clock.clone())?;
+    let helix = TwitchHelix::try_new(twitch, HelixLimits::default(), clock.clone())?;
+    Ok(Channels::new(Arc::new(vault), Arc::new(identity), Arc::new(helix), clock.clone()))
 }
 
 /// What the media engine can do, as « Santé » tells it.

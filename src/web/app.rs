@@ -11,6 +11,7 @@ use crate::domain::accounts::Permission;
 use crate::ports::clock::Clock;
 use crate::ports::media_store::MediaStore;
 use crate::use_cases::accounts::Accounts;
+use crate::use_cases::audience::channels::Channels;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
@@ -75,6 +76,7 @@ pub struct Parts {
     pub jobs: Jobs,
     pub accounts: Accounts,
     pub health: Health,
+    pub channels: Channels,
     pub store: Arc<dyn MediaStore>,
     pub clock: Arc<dyn Clock>,
     /// Signs media links; the same on every server of a house, or links break on the way.

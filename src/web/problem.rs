@@ -20,7 +20,9 @@ use crate::domain::clips::{ClipError, SpanError};
 use crate::domain::villa::WeekNameError;
 use crate::ports::PortError;
 use crate::ports::media_store::StoreError;
+use crate::ports::platform::PlatformError;
 use crate::use_cases::accounts::AccountsError;
+use crate::use_cases::audience::channels::ChannelsError;
 use crate::use_cases::clips::ClipsError;
 use crate::web::Wants;
 
@@ -353,6 +355,33 @@ impl From<AccountsError> for Problem {
         match error {
             AccountsError::Account(error) => error.into(),
             AccountsError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChannelsError> for Problem {
+    fn from(error: ChannelsError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChannelsError::NotLinked(_) => Self { detail, ..Self::not_found() },
+            ChannelsError::RelinkNeeded(_) | ChannelsError::TooManyCodes => Self::conflict(detail),
+            ChannelsError::LinkSpent => Self::gone(detail),
+            ChannelsError::Keys(words) => Self::internal(words),
+            ChannelsError::Platform(error) => match &*error {
+                PlatformError::NotConfigured => Self::conflict(
+                    "Aucune application Twitch n'est déclarée : la page « Chaînes » dit comment faire.",
+                ),
+                error if error.may_pass() => Self {
+                    detail: "Twitch ne répond pas pour l'instant. Réessayez dans une minute."
+                        .to_owned(),
+                    ..Self::unavailable(error.to_string())
+                },
+                _ => Self::conflict(
+                    "Twitch a refusé cette demande. Recommencez ; si cela persiste, vérifiez l'application déclarée chez Twitch.",
+                ),
+            },
+            ChannelsError::Port(error) if error.retry => Self::unavailable(error.chain()),
+            ChannelsError::Port(error) => Self::internal(error.chain()),
         }
     }
 }

@@ -2,4 +2,15 @@
 
 pub mod follower;
 pub mod job_runner;
+pub mod stream_poller;
 pub mod sweeper;
+pub mod token_keeper;
+
+use std::time::Duration;
+
+use crate::ports::clock::Clock;
+
+/// A random time up to `max`.
+fn jitter(clock: &dyn Clock, max: Duration) -> Duration {
+    max.mul_f64(f64::from(clock.new_secret()[0]) / 255.0)
+}

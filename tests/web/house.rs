@@ -13,8 +13,9 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemoryVault,
 };
+use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
 use spark::domain::clips::footage::{AudioTrack, Inspection, KeyFrameIndex, Ratio, VideoTrack};
 use spark::domain::clips::loudness::LoudnessSeries;
@@ -26,6 +27,7 @@ use spark::ports::clock::Clock;
 use spark::ports::media_store::MediaStore;
 use spark::ports::people::{Joining, OneTimeLink, People, Person, Session};
 use spark::use_cases::accounts::{Accounts, Passwords};
+use spark::use_cases::audience::channels::Channels;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
@@ -45,6 +47,7 @@ pub(crate) struct House {
     pub(crate) declared: Vec<Declared>,
     pub(crate) clock: MemoryClock,
     pub(crate) people: MemoryPeople,
+    pub(crate) vault: MemoryVault,
     pub(crate) store: LocalStore,
     pub(crate) folder: tempfile::TempDir,
     stop: CancellationToken,
@@ -88,14 +91,16 @@ impl House {
         let clock = MemoryClock::default();
         let database = MemoryDatabase::new(clock.clone());
         let people = MemoryPeople::beside(database.clone());
-        let app = App::new(parts(&clock, &database, &people, pages_store, settings));
+        let vault = MemoryVault::default();
+        let channels = channels(&clock, &vault);
+        let app = App::new(parts(&clock, &database, &people, channels, pages_store, settings));
         let (router, declared) = spark::web::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(spark::web::serve(listener, router, limits, stop.clone()));
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { address, app, declared, clock, people, store, folder, stop, serving, client }
+        Self { address, app, declared, clock, people, vault, store, folder, stop, serving, client }
     }
 
     /// Asks the server to stop, and waits until it has.
@@ -189,10 +194,23 @@ impl House {
     }
 }
 
+/// An application is set, but nobody answers where Twitch should be.
+fn channels(clock: &MemoryClock, vault: &MemoryVault) -> Channels {
+    let settings = TwitchSettings {
+        client_id: Some("house".into()),
+        ..TwitchSettings::at("http://127.0.0.1:9")
+    };
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let identity = TwitchIdentity::try_new(settings.clone(), clock.clone()).unwrap();
+    let helix = TwitchHelix::try_new(settings, HelixLimits::default(), clock.clone()).unwrap();
+    Channels::new(Arc::new(vault.clone()), Arc::new(identity), Arc::new(helix), clock)
+}
+
 fn parts(
     clock: &MemoryClock,
     database: &MemoryDatabase,
     people: &MemoryPeople,
+    channels: Channels,
     store: Arc<dyn MediaStore>,
     settings: Settings,
 ) -> Parts {
@@ -241,6 +259,7 @@ fn parts(
             clock: clock.clone(),
             passwords: Passwords::default(),
         },
+        channels,
         lives,
         moments,
         clips,

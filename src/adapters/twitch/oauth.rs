@@ -234,6 +234,9 @@ impl Identity for TwitchIdentity {
         if is_dead {
             return Err(PlatformError::Refused { status: answer.status.as_u16(), reason });
         }
+        if may_pass(answer.status) {
+            return Err(refused(doing, &answer));
+        }
         // A wrong client secret must not cost every channel its link: the token itself was not judged.
         let status = answer.status;
         Err(PlatformError::Passing(PortError::plain(format!(
@@ -293,9 +296,13 @@ fn spaced(scopes: &Scopes) -> String {
     scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
 fn refused(doing: &str, answer: &Answer) -> PlatformError {
     let (status, reason) = (answer.status, answer.reason());
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    if may_pass(status) {
         let doing = format!("{doing}: answered {status} ({reason})");
         return PlatformError::Passing(PortError { doing, retry: true, source: None });
     }

@@ -50,12 +50,14 @@ pub enum Permission {
     DownloadMedia,
     SeeJobs,
     ManageJobs,
+    /// Link Twitch channels, see what they allow, unlink them.
+    ManageChannels,
     SeeHealth,
     ManagePeople,
 }
 
 impl Permission {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SeeWeeks,
         Self::OpenWeek,
         Self::ImportStream,
@@ -67,6 +69,7 @@ impl Permission {
         Self::DownloadMedia,
         Self::SeeJobs,
         Self::ManageJobs,
+        Self::ManageChannels,
         Self::SeeHealth,
         Self::ManagePeople,
     ];
@@ -116,7 +119,7 @@ mod tests {
     fn the_whole_table_is_as_written() {
         use Permission as P;
         //                        admin  coord  stream editor sponsor artist
-        let table: [(P, [u8; 6]); 13] = [
+        let table: [(P, [u8; 6]); 14] = [
             (P::SeeWeeks, [1, 1, 1, 1, 0, 1]),
             (P::OpenWeek, [1, 1, 0, 0, 0, 0]),
             (P::ImportStream, [1, 1, 0, 1, 0, 0]),
@@ -128,6 +131,7 @@ mod tests {
             (P::DownloadMedia, [1, 1, 1, 1, 0, 0]),
             (P::SeeJobs, [1, 1, 1, 1, 0, 0]),
             (P::ManageJobs, [1, 1, 0, 1, 0, 0]),
+            (P::ManageChannels, [1, 1, 0, 0, 0, 0]),
             (P::SeeHealth, [1, 1, 0, 0, 0, 0]),
             (P::ManagePeople, [1, 0, 0, 0, 0, 0]),
         ];

@@ -14,9 +14,9 @@ use crate::domain::accounts::{
 use crate::domain::ids::PersonId;
 use crate::use_cases::accounts::{AccountsError, Opened};
 use crate::web::guard::{cookie_for, cookie_gone, reference, return_path};
-use crate::web::pages::Said;
 use crate::web::pages::french::When;
 use crate::web::pages::shell::{Place, Shell};
+use crate::web::pages::{Said, house_address};
 use crate::web::{App, Client, MaybeUser, Problem, User, page};
 
 /// A page behind a secret address: no other site learns it, no search engine keeps it. Not `no-referrer`: under it
@@ -370,13 +370,9 @@ async fn show_team(app: &App, user: &User, says: TeamSays) -> Result<Response, P
     Ok((status, AppendHeaders(SECRET_PAGE), shown).into_response())
 }
 
-/// Where the person who gets the link finds us: the set address, or the one this page was asked under.
+/// What the person who gets the link opens.
 fn welcome_address(app: &App, headers: &HeaderMap, token: &str) -> String {
-    let base = app.settings.base_url.clone().unwrap_or_else(|| {
-        let host = headers.get(axum::http::header::HOST).and_then(|host| host.to_str().ok());
-        format!("http://{}", host.unwrap_or("localhost"))
-    });
-    format!("{}/bienvenue/{token}", base.trim_end_matches('/'))
+    format!("{}/bienvenue/{token}", house_address(app, headers))
 }
 
 /// A browser by its name and system; what it says of itself where neither is known.

@@ -1,6 +1,7 @@
 //! The pages, one file a feature; `declare` says who may call what.
 
 mod accounts;
+mod channels;
 mod clips;
 mod french;
 mod health;
@@ -10,13 +11,15 @@ mod shell;
 mod week;
 mod weeks;
 
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
 use serde::Deserialize;
 
 use crate::domain::accounts::Permission::{
-    JudgeClip, ManageJobs, ManagePeople, OpenWeek, RequestClip, RequestReel, SeeClips, SeeHealth,
-    SeeJobs, SeeMoments, SeeWeeks,
+    JudgeClip, ManageChannels, ManageJobs, ManagePeople, OpenWeek, RequestClip, RequestReel,
+    SeeClips, SeeHealth, SeeJobs, SeeMoments, SeeWeeks,
 };
-use crate::web::{Access, Routes};
+use crate::web::{Access, App, Routes};
 
 pub use shell::icon;
 
@@ -24,6 +27,15 @@ pub use shell::icon;
 #[derive(Debug, Deserialize)]
 struct Said {
     dit: Option<String>,
+}
+
+/// Where people find us: the set address, or the one this page was asked under. Without a slash at its end.
+fn house_address(app: &App, headers: &HeaderMap) -> String {
+    let base = app.settings.base_url.clone().unwrap_or_else(|| {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        format!("http://{}", host.unwrap_or("localhost"))
+    });
+    base.trim_end_matches('/').to_owned()
 }
 
 pub(super) fn declare(routes: Routes) -> Routes {
@@ -52,6 +64,13 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/deconnexion", Access::SignedIn, accounts::logout)
         .get("/compte", Access::SignedIn, accounts::account_page)
         .post("/compte/sessions", Access::SignedIn, accounts::end_other_sessions)
+        .get("/chaines", Access::Needs(ManageChannels), channels::list)
+        .post("/chaines/relier", Access::Needs(ManageChannels), channels::begin)
+        .get("/chaines/retour", Access::Needs(ManageChannels), channels::finish)
+        .post("/chaines/code", Access::Needs(ManageChannels), channels::begin_code)
+        .get("/chaines/code/{id}", Access::Needs(ManageChannels), channels::code)
+        .get("/chaines/{id}", Access::Needs(ManageChannels), channels::channel)
+        .post("/chaines/{id}/delier", Access::Needs(ManageChannels), channels::unlink)
         .get("/equipe", Access::Needs(ManagePeople), accounts::team_page)
         .post("/equipe", Access::Needs(ManagePeople), accounts::invite)
         .post("/equipe/{id}/role", Access::Needs(ManagePeople), accounts::change_role)

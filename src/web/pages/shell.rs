@@ -10,6 +10,7 @@ use crate::web::{User, asset};
 pub(super) enum Place {
     Weeks,
     Jobs,
+    Channels,
     Health,
     People,
     Me,
@@ -46,6 +47,7 @@ impl Shell {
         [
             (Place::Weeks, Permission::SeeWeeks, "/semaines", "Semaines", "calendar-days"),
             (Place::Jobs, Permission::SeeJobs, "/travaux", "Travaux", "list-todo"),
+            (Place::Channels, Permission::ManageChannels, "/chaines", "Chaînes", "tv"),
             (Place::Health, Permission::SeeHealth, "/sante", "Santé", "heart-pulse"),
             (Place::People, Permission::ManagePeople, "/equipe", "Équipe", "users"),
         ]
@@ -103,6 +105,9 @@ fn sentence(code: &str) -> Option<&'static str> {
         "travail-relance" => "Le travail repart.",
         "travail-annule" => "L'annulation est demandée.",
         "travail-fini" => "Ce travail était déjà terminé.",
+        "chaine-reliee" => "La chaîne est reliée.",
+        "chaine-deliee" => "La chaîne est déliée et ses jetons sont effacés.",
+        "chaine-refusee" => "Twitch n'a rien autorisé : rien n'a changé.",
         "role-change" => "Le rôle est changé.",
         "compte-ferme" => "Le compte est fermé et ses données personnelles effacées.",
         "sessions-fermees" => "Les autres sessions sont fermées.",

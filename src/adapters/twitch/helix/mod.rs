@@ -2,7 +2,9 @@
 //! answer for one unknown word or missing field, and take their address from a process-wide static.
 
 mod channels;
+mod deliveries;
 mod limits;
+mod rows;
 
 use std::sync::Arc;
 

@@ -1,0 +1,26 @@
+//! Looks once a minute at how many watch the linked channels.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::use_cases::audience::viewers::Viewers;
+
+/// Shortest time between two looks; the platform's own figure moves no faster than once a minute.
+const EVERY: Duration = Duration::from_secs(57);
+/// Longest jitter on top: a look a minute on the average.
+const JITTER_MAX: Duration = Duration::from_secs(6);
+
+/// Runs until `stop`; the first look is at once.
+pub async fn run(viewers: Viewers, stop: CancellationToken) {
+    loop {
+        if let Err(error) = viewers.look().await {
+            tracing::error!(%error, "could not keep how many watch");
+        }
+        let pause = EVERY + crate::workers::jitter(&*viewers.clock, JITTER_MAX);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
