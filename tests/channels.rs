@@ -590,3 +590,48 @@ async fn a_look_that_fails_is_a_row_without_a_number() {
     .unwrap();
     assert!(other.is_empty(), "a channel that is not live has viewers: {other:?}");
 }
+
+/// A log that can be read back.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_stands_in_the_logs_whatever_goes_wrong() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // For all threads and tests of this process: what others say may hold no secret either.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let set = Set::in_postgres().await;
+    let channel = set.link().await;
+    set.will([Refresh::Fails, Refresh::Fails, Refresh::Fails, Refresh::BadSecret]);
+    set.channels.renewed(&channel, &stale()).await.unwrap_err();
+    set.channels.renewed(&channel, &stale()).await.unwrap_err();
+    let fresh = set.channels.renewed(&channel, &stale()).await.unwrap();
+    set.stage.refreshable.lock().unwrap().clear();
+    set.channels.renewed(&channel, &fresh).await.unwrap_err();
+    set.channels.app_token().await.unwrap();
+    set.channels.begin_code(&[]).await.unwrap();
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for heard in ["renewed a channel's tokens", "asking again", "must be linked again"] {
+        assert!(said.contains(heard), "the log did not hear « {heard} »");
+    }
+    for secret in ["access-", "refresh-", "shh", "device-secret", "app-0"] {
+        let at = said.find(secret);
+        assert_eq!(at, None, "{:?}", at.map(|at| &said[at.saturating_sub(200)..at + 20]));
+    }
+}
