@@ -9,11 +9,11 @@ use crate::ports::clock::Clock;
 use crate::use_cases::audience::channels::Channels;
 
 /// Shortest time between two rounds; with the jitter it stays under an hour.
-const EVERY: Duration = Duration::from_secs(50 * 60);
+const EVERY: Duration = Duration::from_mins(50);
 /// Longest jitter on top, so that houses started together do not ask together.
-const JITTER_MAX: Duration = Duration::from_secs(9 * 60);
+const JITTER_MAX: Duration = Duration::from_mins(9);
 /// Time to the next round after one that could not even begin.
-const FAULT_PAUSE: Duration = Duration::from_secs(60);
+const FAULT_PAUSE: Duration = Duration::from_mins(1);
 
 /// Runs until `stop`, then waits for renewals in flight: their tokens are the only ones that work.
 pub async fn run(channels: Channels, clock: Arc<dyn Clock>, stop: CancellationToken) {

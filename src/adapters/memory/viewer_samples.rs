@@ -10,10 +10,12 @@ use crate::domain::audience::channel::{ChannelId, ViewerSample};
 use crate::ports::PortError;
 use crate::ports::viewer_samples::{SAMPLES_READ_MAX, ViewerSamples};
 
+type Samples = BTreeMap<(ChannelId, DateTime<Utc>), ViewerSample>;
+
 /// Samples by channel and instant. Clones share them.
 #[derive(Clone, Default)]
 pub struct MemoryViewerSamples {
-    samples: Arc<Mutex<BTreeMap<(ChannelId, DateTime<Utc>), ViewerSample>>>,
+    samples: Arc<Mutex<Samples>>,
 }
 
 #[async_trait]

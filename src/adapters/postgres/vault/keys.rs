@@ -149,7 +149,7 @@ impl KeyFile {
     fn write(&self, keys: Vec<Key>) -> Result<KeyRing, VaultError> {
         let mut text = HEAD.to_owned();
         for key in &keys {
-            text.push_str(&format!("{} {}\n", key.id, STANDARD.encode(key.bytes)));
+            text.extend([key.id.as_str(), " ", &STANDARD.encode(key.bytes), "\n"]);
         }
         let temporary = self.path.with_extension(format!("keys.{}", std::process::id()));
         let written = (|| {

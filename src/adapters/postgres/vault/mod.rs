@@ -27,7 +27,7 @@ use self::keys::{Cell, KeyFile, KeyRing};
 /// Longest wait for another renewal of the same channel.
 const RENEWAL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest a renewal may hold its row while it waits for the platform; past it PostgreSQL takes the row back.
-const RENEWAL_HOLD_MAX: Duration = Duration::from_secs(60);
+const RENEWAL_HOLD_MAX: Duration = Duration::from_mins(1);
 /// Renewals of one process at once: each holds a connection of the pool.
 const RENEWALS_AT_ONCE: usize = 3;
 /// The advisory lock around sealing.

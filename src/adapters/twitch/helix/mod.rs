@@ -55,6 +55,7 @@ impl Call {
         Self { doing, method, path, query: Vec::new(), body: None }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and borrowed ids alike")]
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self

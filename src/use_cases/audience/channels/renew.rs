@@ -23,7 +23,7 @@ const REFRESH_TRIES_MAX: u32 = 3;
 /// Pause after a first try without reply; the next is four times as long.
 const REFRESH_PAUSE: Duration = Duration::from_millis(300);
 /// Longest that new tokens are carried about while the vault does not take them.
-const STORE_TRIED_MAX: Duration = Duration::from_secs(600);
+const STORE_TRIED_MAX: Duration = Duration::from_mins(10);
 /// Pause between two tries to store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// The application's token is renewed this long before it ends.
