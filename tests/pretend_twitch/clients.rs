@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::listener::{CHANNEL, NOUR, twitch_with};
 
 /// How long an installation or a client's next word may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twitchapi_for_python_hears_everything_once() {

@@ -32,7 +32,7 @@ async fn subscribe(app: &Caller, conduit: &str, kind: &str, condition: Value) {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-async fn house(twitch: &PretendTwitch) -> Caller {
+fn house(twitch: &PretendTwitch) -> Caller {
     twitch.user_token(CHANNEL, &[]).unwrap();
     twitch.user_token(MALO, &[]).unwrap();
     Caller::app(twitch)
@@ -41,7 +41,7 @@ async fn house(twitch: &PretendTwitch) -> Caller {
 #[tokio::test]
 async fn subscriptions_survive_a_drop_and_the_other_shard_steps_in() {
     let twitch = twitch().await;
-    let app = house(&twitch).await;
+    let app = house(&twitch);
     let id = conduit(&app, 2).await;
     let mut first = Listener::connect(&twitch.websocket_url()).await;
     let mut second = Listener::connect(&twitch.websocket_url()).await;
@@ -83,7 +83,7 @@ async fn subscriptions_survive_a_drop_and_the_other_shard_steps_in() {
 #[tokio::test]
 async fn with_every_shard_disabled_events_are_dropped_but_noted() {
     let twitch = twitch().await;
-    let app = house(&twitch).await;
+    let app = house(&twitch);
     let id = conduit(&app, 1).await;
     let listener = Listener::connect(&twitch.websocket_url()).await;
     attach(&app, &id, "0", &listener).await;
@@ -100,7 +100,7 @@ async fn with_every_shard_disabled_events_are_dropped_but_noted() {
 #[tokio::test]
 async fn conduits_are_counted_resized_and_deleted() {
     let twitch = twitch().await;
-    let app = house(&twitch).await;
+    let app = house(&twitch);
     let id = conduit(&app, 3).await;
     for _ in 1..5 {
         conduit(&app, 1).await;
@@ -138,7 +138,7 @@ async fn an_app_reads_chat_only_with_the_readers_and_the_broadcasters_leave() {
 #[tokio::test]
 async fn a_webhook_shard_is_challenged_as_a_shard() {
     let (twitch, callback) = (twitch().await, Callback::start().await);
-    let app = house(&twitch).await;
+    let app = house(&twitch);
     let id = conduit(&app, 1).await;
     let transport = json!({"method": "webhook", "callback": callback.url, "secret": SECRET});
     let wish = json!({"conduit_id": id, "shards": [{"id": "0", "transport": transport}]});

@@ -92,13 +92,16 @@ async fn answers_can_be_forced_with_points_left_or_without() {
     nour.hear_chat(&listener).await;
 }
 
+/// Whether a frame shows what was asked for.
+type Look = fn(&Value) -> bool;
+
 #[tokio::test]
 async fn oddities_come_as_frames_nobody_saw_before() {
     let twitch = twitch().await;
     let nour = Caller::user(&twitch, CHANNEL);
     let mut listener = Listener::connect(&twitch.websocket_url()).await;
     nour.hear_chat(&listener).await;
-    let looks: [(Oddity, &str, fn(&Value) -> bool); 6] = [
+    let looks: [(Oddity, &str, Look); 6] = [
         (Oddity::MessageType, "odd_message_type", |frame| {
             frame["metadata"]["message_type"] == "session_surprise"
         }),

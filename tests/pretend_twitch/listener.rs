@@ -76,13 +76,10 @@ impl Listener {
     }
 
     /// The next frame, keepalives too.
-    #[track_caller]
-    pub(crate) fn frame(&mut self) -> impl Future<Output = Value> {
-        async {
-            match self.hear().await {
-                Heard::Frame(frame) => frame,
-                other => panic!("a frame was due, not {other:?}"),
-            }
+    pub(crate) async fn frame(&mut self) -> Value {
+        match self.hear().await {
+            Heard::Frame(frame) => frame,
+            other => panic!("a frame was due, not {other:?}"),
         }
     }
 

@@ -306,7 +306,7 @@ impl State {
         let started_at = now();
         let top = with(json!({"type": "bits", "total": 500 * level}), "user", best);
         for step in 0..=level.max(1) {
-            let shown = (step > 0).then_some(step).unwrap_or(1);
+            let shown = step.max(1);
             let event = json!({
                 "id": id, "total": 500 * shown, "progress": 100, "goal": 1_800, "top_contributions": [top],
                 "shared_train_participants": null, "level": shown, "started_at": rfc3339(started_at),

@@ -339,7 +339,7 @@ impl Wish {
             return if is_granted { Ok(()) } else { Err(missing()) };
         };
         let has = |any: &&[&str]| any.iter().any(|scope| caller.scopes.contains(*scope));
-        if !self.kind.scopes.iter().all(|any| has(any)) {
+        if !self.kind.scopes.iter().all(has) {
             return Err(missing());
         }
         let is_bound = !self.kind.scopes.is_empty() || self.kind.name == "user.update";

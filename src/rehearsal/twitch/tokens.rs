@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::faults::Rotation;
 
 /// How long an access token of a user lives, and one of an app.
-const USER_TOKEN_LIVES: Duration = Duration::from_secs(4 * 3600);
-const APP_TOKEN_LIVES: Duration = Duration::from_secs(60 * 24 * 3600);
+const USER_TOKEN_LIVES: Duration = Duration::from_hours(4);
+const APP_TOKEN_LIVES: Duration = Duration::from_hours(60 * 24);
 /// Valid access tokens per refresh token at most; the oldest one dies first.
 const PER_REFRESH_MAX: usize = 50;
 /// How long codes wait for their exchange.
-pub(super) const CODE_LIVES: Duration = Duration::from_secs(600);
-pub(super) const DEVICE_LIVES: Duration = Duration::from_secs(1800);
+pub(super) const CODE_LIVES: Duration = Duration::from_mins(10);
+pub(super) const DEVICE_LIVES: Duration = Duration::from_mins(30);
 
 /// Scopes, in the order of their names.
 pub(super) type Scopes = BTreeSet<String>;

@@ -117,7 +117,7 @@ impl<'a> Line<'a> {
                 biased;
                 () = self.stage.stop.cancelled() => Err(Ending::Vanish),
                 () = self.too_slow.cancelled() => Err(Ending::Code(4005)),
-                heard = self.socket.next() => self.hear(heard),
+                heard = self.socket.next() => self.hear(heard.as_ref()),
                 () = sleep_until(wake_at) => self.wake().await,
                 _ = self.queue.recv_many(&mut batch, WRITE_BATCH_MAX) => self.carry_out(&mut batch).await,
             };
@@ -135,7 +135,7 @@ impl<'a> Line<'a> {
     }
 
     /// A client says nothing but Pong and goodbye.
-    fn hear(&mut self, heard: Option<Result<Message, axum::Error>>) -> Result<(), Ending> {
+    fn hear(&mut self, heard: Option<&Result<Message, axum::Error>>) -> Result<(), Ending> {
         match heard {
             Some(Ok(Message::Pong(_))) => {
                 self.pong_at = None;
@@ -171,7 +171,7 @@ impl<'a> Line<'a> {
             self.ping_at = time + self.stage.seconds(PING_EVERY_S);
             self.pong_at = Some(time + self.stage.seconds(PONG_WITHIN_S));
             let ping = self.socket.send(Message::Ping(bytes::Bytes::from_static(b"spark")));
-            written(timeout(WRITE_MAX, ping).await)?;
+            written(&timeout(WRITE_MAX, ping).await)?;
         }
         if self.keepalive_at <= time {
             self.keep_alive().await?;
@@ -276,7 +276,7 @@ impl<'a> Line<'a> {
             }
             socket.flush().await
         };
-        written(timeout(WRITE_MAX, all).await)
+        written(&timeout(WRITE_MAX, all).await)
     }
 
     /// Sends the first notification before the welcome. False when none comes in time.
@@ -309,7 +309,7 @@ impl<'a> Line<'a> {
 }
 
 fn written(
-    outcome: Result<Result<(), axum::Error>, tokio::time::error::Elapsed>,
+    outcome: &Result<Result<(), axum::Error>, tokio::time::error::Elapsed>,
 ) -> Result<(), Ending> {
     match outcome {
         Ok(Ok(())) => Ok(()),

@@ -122,7 +122,6 @@ async fn serve(stage: Arc<Stage>, mut socket: WebSocket, asked: Asked) {
 }
 
 /// Enters a session; takes the subscriptions of its predecessor over. `None` when that one is gone.
-#[expect(clippy::type_complexity, reason = "the three parts of an opened session, used once")]
 fn open(
     stage: &Stage,
     predecessor: Option<Arc<str>>,

@@ -1,241 +1,30 @@
-//! The language of a rehearsal: what a script, the control interface or a test can make happen.
+//! Carries an act out on the state.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::faults::Faults;
-use super::happenings::{Line, chat_event};
-use super::people::Person;
-use super::polls::run_poll;
-use super::stage::{Stage, State};
+use crate::rehearsal::twitch::catalog;
+use crate::rehearsal::twitch::happenings::{Line, chat_event};
+use crate::rehearsal::twitch::notify::frame;
+use crate::rehearsal::twitch::people::Person;
+use crate::rehearsal::twitch::session::Outgoing;
+use crate::rehearsal::twitch::stage::State;
+
+use super::{Act, ActError, Oddity};
 
 /// Messages of one burst at most.
 const BURST_MAX: u32 = 20_000;
 /// Subscriptions of one gift at most.
 const GIFTS_MAX: u32 = 1_000;
 
-/// One thing to make happen. Channels and viewers are named by login or id; a name without a channel is a viewer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Act {
-    /// Somebody writes; with `bits`, they cheer.
-    Say {
-        channel: String,
-        viewer: String,
-        text: String,
-        #[serde(default)]
-        bits: u32,
-    },
-    /// So many messages at once, by as many viewers.
-    Burst {
-        channel: String,
-        count: u32,
-        text: String,
-    },
-    /// Any event of any type.
-    Emit {
-        r#type: String,
-        version: String,
-        channel: String,
-        event: Value,
-    },
-    GoLive {
-        channel: String,
-        #[serde(default)]
-        viewers: u32,
-    },
-    GoOffline {
-        channel: String,
-    },
-    /// How many watch.
-    Viewers {
-        channel: String,
-        count: u32,
-    },
-    Title {
-        channel: String,
-        title: String,
-    },
-    DeleteMessage {
-        channel: String,
-        message_id: String,
-    },
-    /// A ban, or a timeout of so many seconds; the viewer's messages disappear.
-    Ban {
-        channel: String,
-        viewer: String,
-        #[serde(default)]
-        seconds: Option<u32>,
-    },
-    ClearChat {
-        channel: String,
-    },
-    Follow {
-        channel: String,
-        viewer: String,
-    },
-    Raid {
-        channel: String,
-        from: String,
-        viewers: u32,
-    },
-    Subscribe {
-        channel: String,
-        viewer: String,
-    },
-    Resubscribe {
-        channel: String,
-        viewer: String,
-        months: u32,
-        #[serde(default)]
-        text: String,
-    },
-    /// One gift of `count` subscriptions with its whole family of events.
-    GiftBomb {
-        channel: String,
-        giver: String,
-        count: u32,
-    },
-    Redeem {
-        channel: String,
-        viewer: String,
-        title: String,
-        cost: u32,
-        #[serde(default)]
-        text: String,
-    },
-    /// A poll that runs for so many of Twitch's seconds.
-    Poll {
-        channel: String,
-        title: String,
-        choices: Vec<String>,
-        seconds: u32,
-    },
-    HypeTrain {
-        channel: String,
-        best: String,
-        level: u32,
-    },
-    AdBreak {
-        channel: String,
-        seconds: u32,
-    },
-    /// The same chat message in several channels, as in a shared chat; it comes from the first.
-    SharedSay {
-        channels: Vec<String>,
-        viewer: String,
-        text: String,
-    },
-
-    /// Orders sockets to reconnect: a session's id, a user's id, or everybody.
-    Reconnect {
-        #[serde(default)]
-        socket: Option<String>,
-    },
-    /// Ends sockets with a close code, or without a word when there is none. Counters `close_<code>`, `vanished`.
-    Cut {
-        #[serde(default)]
-        socket: Option<String>,
-        #[serde(default)]
-        code: Option<u16>,
-    },
-    /// Revokes subscriptions: one by its id, or all of a type. Counter `revoked_<status>`.
-    Revoke {
-        subscription: String,
-        status: String,
-    },
-    DisableShard {
-        conduit: String,
-        shard: usize,
-        status: String,
-    },
-    /// Something a client never saw before. Counter `odd_<what>`.
-    Odd {
-        channel: String,
-        what: Oddity,
-    },
-    /// Access tokens of a user run out now. Counter `tokens_expired`.
-    ExpireTokens {
-        user: String,
-    },
-    /// A user takes back what they granted: tokens die, subscriptions are revoked. Counter `grant_revoked`.
-    RevokeGrant {
-        user: String,
-    },
-    /// Sets the lasting faults.
-    Faults {
-        faults: Faults,
-    },
-}
-
-/// What a client never saw before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Oddity {
-    MessageType,
-    Type,
-    Version,
-    EnumValue,
-    Field,
-    Null,
-}
-
-impl Oddity {
-    const fn counter(self) -> &'static str {
-        match self {
-            Self::MessageType => "odd_message_type",
-            Self::Type => "odd_type",
-            Self::Version => "odd_version",
-            Self::EnumValue => "odd_enum_value",
-            Self::Field => "odd_field",
-            Self::Null => "odd_null",
-        }
-    }
-}
-
-/// Why nothing happened.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ActError {
-    #[error("there is no channel `{0}`: name one of this rehearsal by login or id")]
-    NoChannel(String),
-    #[error("there is no {0}")]
-    NotThere(String),
-    #[error("{0}")]
-    Refused(&'static str),
-}
-
-impl Stage {
-    /// Makes it happen. Returns the ids of what came of it: message, poll, redemption or session ids.
-    pub(super) fn act(self: &Arc<Self>, act: Act) -> Result<Vec<String>, ActError> {
-        let mut state = self.state();
-        match act {
-            Act::Poll { channel, title, choices, seconds } => {
-                let channel = state.stage_of(&channel)?;
-                let poll = state.begin_poll(&channel, &title, &choices, seconds);
-                drop(state);
-                run_poll(self, channel, &poll);
-                Ok(vec![poll["id"].as_str().unwrap_or_default().to_owned()])
-            }
-            Act::Reconnect { socket } => {
-                let mut ordered = state.sockets(socket.as_deref())?;
-                ordered.retain(|id| state.order_reconnect(id, self.address));
-                Ok(ordered)
-            }
-            other => state.act(other),
-        }
-    }
-}
-
 impl State {
-    fn stage_of(&mut self, channel: &str) -> Result<Person, ActError> {
+    pub(super) fn stage_of(&mut self, channel: &str) -> Result<Person, ActError> {
         let found = self.channel(channel).map(|channel| channel.who.clone());
         found.ok_or_else(|| ActError::NoChannel(channel.to_owned()))
     }
 
     /// Live sessions: the one of that id, those of a user, or all.
-    fn sockets(&self, named: Option<&str>) -> Result<Vec<String>, ActError> {
+    pub(super) fn sockets(&self, named: Option<&str>) -> Result<Vec<String>, ActError> {
         let wanted = |id: &str, owner: Option<&(String, String)>| {
             named.is_none_or(|named| named == id || owner.is_some_and(|(_, user)| user == named))
         };
@@ -250,7 +39,7 @@ impl State {
         Ok(found)
     }
 
-    fn act(&mut self, act: Act) -> Result<Vec<String>, ActError> {
+    pub(super) fn act(&mut self, act: Act) -> Result<Vec<String>, ActError> {
         let nothing = Ok(Vec::new());
         match act {
             Act::Say { channel, viewer, text, bits } => {
@@ -354,7 +143,7 @@ impl State {
             Act::Cut { socket, code } => {
                 let cut = self.sockets(socket.as_deref())?;
                 for id in &cut {
-                    self.post(id, super::session::Outgoing::Cut(code));
+                    self.post(id, Outgoing::Cut(code));
                 }
                 return Ok(cut);
             }
@@ -408,12 +197,12 @@ impl State {
         let viewer = self.person(viewer);
         let Some(source) = channels.first() else { return Ok(Vec::new()) };
         let source = self.stage_of(source)?;
-        let source_id = uuid::Uuid::new_v4().to_string();
+        let source_id = Uuid::new_v4().to_string();
         let mut ids = Vec::new();
         for channel in channels {
             let channel = self.stage_of(channel)?;
             let is_source = channel.id == source.id;
-            let id = if is_source { source_id.clone() } else { uuid::Uuid::new_v4().to_string() };
+            let id = if is_source { source_id.clone() } else { Uuid::new_v4().to_string() };
             let mut event = chat_event(&channel, &Line::plain(&viewer, text), &id);
             event["source_broadcaster_user_id"] = source.id.as_str().into();
             event["source_broadcaster_user_login"] = source.login.as_str().into();
@@ -429,7 +218,7 @@ impl State {
 
     fn odd(&mut self, channel: &Person, what: Oddity) -> Result<(), ActError> {
         let viewer = Person::viewer("Curieuse");
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = Uuid::new_v4().to_string();
         let mut event = chat_event(channel, &Line::plain(&viewer, "jamais vu"), &id);
         let carrier = self.subscriptions.iter().position(|known| {
             known.is_enabled()
@@ -441,10 +230,9 @@ impl State {
         match what {
             Oddity::MessageType => {
                 let stamp = self.stamp();
-                let frame =
-                    super::notify::frame("session_surprise", &stamp, &json!({"novelty": true}));
+                let surprise = frame("session_surprise", &stamp, &json!({"novelty": true}));
                 for id in self.sockets(None)? {
-                    self.post(&id, super::session::Outgoing::Frame(frame.clone().into()));
+                    self.post(&id, Outgoing::Frame(surprise.clone().into()));
                 }
             }
             Oddity::Type => self.emit_foreign(carrier, "channel.surprise", "1", &event),
@@ -477,7 +265,7 @@ impl State {
                     let known = &self.subscriptions[*place];
                     let is_theirs = known.owner.as_ref() == Some(&user.id)
                         || known.owner.is_none()
-                            && super::catalog::actor(&known.condition) == Some(user.id.as_str());
+                            && catalog::actor(&known.condition) == Some(user.id.as_str());
                     known.is_enabled() && known.client_id == client_id && is_theirs
                 })
                 .collect();
