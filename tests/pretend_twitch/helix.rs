@@ -104,6 +104,8 @@ async fn a_clip_is_there_a_little_after_it_was_asked_for() {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "the clip never came");
+        // Asking without a pause would use the points up.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let path = format!("clips/downloads?broadcaster_id={NOUR}&editor_id={NOUR}&clip_id={id}");
     let downloads = nour.get(&path).await.body;
