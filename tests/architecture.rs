@@ -81,7 +81,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["web", "boot"]),
     ("tracing", &["use_cases", "adapters", "web", "workers", "boot"]),
     ("tracing_subscriber", &["boot"]),
-    ("twitch_api", &["adapters/twitch"]),
     ("uuid", &["*"]),
 ];
 

@@ -75,6 +75,7 @@ async fn a_rebuild_after_a_life_finds_nothing_different(db: Database) {
             (Model::Lives, same(2)),
             (Model::Moments, same(0)),
             (Model::Clips, same(20)),
+            (Model::Broadcasts, same(0)),
         ]
     );
 }

@@ -4,6 +4,7 @@ pub mod chat_files;
 pub mod clock;
 pub mod ffmpeg;
 pub mod host;
+pub mod local_spool;
 pub mod local_store;
 pub mod memory;
 pub mod postgres;

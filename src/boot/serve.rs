@@ -55,7 +55,7 @@ impl Server {
                 config.web.listen
             )
         })?;
-        let house = House::open(config).await?;
+        let mut house = House::open(config).await?;
         house.local_store.clear_leftovers()?;
         let url = match &config.web.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -79,7 +79,17 @@ impl Server {
             house.clock.clone(),
             stop.clone(),
         ));
-        tasks.spawn(crate::workers::stream_poller::run(house.viewers.clone(), stop.clone()));
+        tasks.spawn(crate::workers::stream_poller::run(
+            house.viewers.clone(),
+            house.audience.clone(),
+            house.boards.clone(),
+            stop.clone(),
+        ));
+        if let Some(sockets) = house.sockets.take() {
+            let (audience, stop) = (house.audience.clone(), stop.clone());
+            tasks.spawn(crate::workers::audience_listener::run(audience, Box::new(sockets), stop));
+        }
+        tasks.spawn(crate::workers::board_keeper::run(house.boards.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());
         tasks.spawn(async move {
             while old_stop.run_until_cancelled(tokio::time::sleep(OLD_EVERY)).await.is_some() {
@@ -107,6 +117,7 @@ impl Server {
     /// Stops: no new work, what is in flight is handed back, then the database is closed.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
+        self.house.boards.close();
         let ended = tokio::time::timeout(STOP_MAX, async {
             while self.tasks.join_next().await.is_some() {}
         })

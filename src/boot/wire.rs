@@ -14,12 +14,14 @@ use crate::adapters::chat_files::ChatFiles;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
 use crate::adapters::host::LinuxHost;
+use crate::adapters::local_spool::LocalSpool;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
-    PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves, PostgresVault,
-    PostgresViewerSamples,
+    PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves,
+    PostgresVault, PostgresViewerSamples,
 };
+use crate::adapters::twitch::eventsub::socket::SocketSource;
 use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
 use crate::boot::config::{Config, search_path};
 use crate::ports::clock::Clock;
@@ -27,7 +29,9 @@ use crate::ports::ledger::Ledger;
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::Shelves;
 use crate::use_cases::accounts::{Accounts, Passwords};
-use crate::use_cases::audience::channels::Channels;
+use crate::use_cases::audience::Audience;
+use crate::use_cases::audience::boards::Boards;
+use crate::use_cases::audience::channels::{ChannelBearers, Channels};
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
@@ -110,6 +114,10 @@ pub(crate) struct House {
     pub health: Health,
     pub channels: Channels,
     pub viewers: Viewers,
+    pub audience: Audience,
+    pub boards: Boards,
+    /// What happens on the linked channels; taken by the listener.
+    pub sockets: Option<SocketSource>,
 }
 
 impl House {
@@ -161,9 +169,21 @@ impl House {
             host: Arc::new(LinuxHost),
         };
         let channels = channels(config, &pool, &clock)?;
+        let audience = audience(config, &pool, &clock, &ledger, &shelves)?;
         let samples = Arc::new(PostgresViewerSamples::new(pool.clone()));
+        let sockets = listen_to_channels(config, &channels, &audience, &clock)?;
+        let boards = Boards::new(
+            audience.log.clone(),
+            shelves.clone(),
+            samples.clone(),
+            Arc::new(sockets.health()),
+            clock.clone(),
+        );
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
+            audience,
+            boards,
+            sockets: Some(sockets),
             channels,
             viewers,
             accounts,
@@ -191,6 +211,8 @@ impl House {
             accounts: self.accounts.clone(),
             health: self.health.clone(),
             channels: self.channels.clone(),
+            audience: self.audience.clone(),
+            boards: self.boards.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
             link_key: link_key(&config.data.folder, &*self.clock)?,
@@ -217,9 +239,40 @@ pub(crate) fn channels(config: &Config, pool: &PgPool, clock: &Arc<dyn Clock>) -
     let keys = config.twitch.vault_keys.clone();
     let keys = keys.unwrap_or_else(|| config.data.folder.join("vault.keys"));
     let vault = PostgresVault::new(pool.clone(), keys, clock.clone());
-    let identity = TwitchIdentity::try_new(twitch.clone(), clock.clone())?;
-    let helix = TwitchHelix::try_new(twitch, HelixLimits::default(), clock.clone())?;
-    Ok(Channels::new(Arc::new(vault), Arc::new(identity), Arc::new(helix), clock.clone()))
+    let identity = TwitchIdentity::try_new(twitch, clock.clone())?;
+    let helix = Arc::new(helix(config, clock)?);
+    Ok(Channels::new(Arc::new(vault), Arc::new(identity), helix, clock.clone()))
+}
+
+/// A socket for each linked channel.
+fn listen_to_channels(
+    config: &Config,
+    channels: &Channels,
+    audience: &Audience,
+    clock: &Arc<dyn Clock>,
+) -> Result<SocketSource> {
+    let bearers = ChannelBearers { channels: channels.clone(), log: audience.log.clone() };
+    let url = config.twitch.settings().eventsub_url;
+    let deliveries = Arc::new(helix(config, clock)?);
+    Ok(SocketSource::new(&url, deliveries, Arc::new(bearers), clock.clone()))
+}
+
+/// Twitch's web interface.
+fn helix(config: &Config, clock: &Arc<dyn Clock>) -> Result<TwitchHelix> {
+    Ok(TwitchHelix::try_new(config.twitch.settings(), HelixLimits::default(), clock.clone())?)
+}
+
+/// The audience of a database, with its spool in the data folder.
+pub(crate) fn audience(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Arc<dyn Clock>,
+    ledger: &Arc<dyn Ledger>,
+    shelves: &Arc<dyn Shelves>,
+) -> Result<Audience> {
+    let log = Arc::new(PostgresAudienceLog::new(pool.clone()));
+    let spool = Arc::new(LocalSpool::open(&config.data.folder.join("spool"))?);
+    Ok(Audience::new(log, ledger.clone(), shelves.clone(), spool, clock.clone()))
 }
 
 /// What the media engine can do, as « Santé » tells it.

@@ -79,4 +79,10 @@ impl LiveId {
             format!("live:{video_sha256}:{chat_sha256}").as_bytes(),
         ))
     }
+
+    /// The id of the live that began on a channel at an instant: every process that hears of it names the same one.
+    pub fn on_air(channel: &str, started_at: chrono::DateTime<chrono::Utc>) -> Self {
+        let began = format!("on-air:{channel}:{}", started_at.timestamp());
+        Self(uuid::Uuid::new_v5(&HOUSE, began.as_bytes()))
+    }
 }

@@ -1,5 +1,7 @@
 //! Needs, asked of the outside. Traits only: no driver's type in a signature; each has a twin in `adapters/memory`.
 
+pub mod audience_log;
+pub mod audience_source;
 pub mod chat_reader;
 pub mod clock;
 pub mod host;
@@ -10,6 +12,7 @@ pub mod media_store;
 pub mod people;
 pub mod platform;
 pub mod shelves;
+pub mod spool;
 pub mod vault;
 pub mod viewer_samples;
 

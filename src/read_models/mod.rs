@@ -1,6 +1,8 @@
 //! The places people look at. Each card is a pure fold over the event log: drop them, replay, and they come back equal.
 
+mod broadcast_card;
 mod clip_card;
+mod live_board;
 mod live_card;
 mod moment_card;
 mod week_card;
@@ -11,7 +13,9 @@ use uuid::Uuid;
 
 use crate::domain::event::{Event, Recorded};
 
+pub use broadcast_card::BroadcastCard;
 pub use clip_card::ClipCard;
+pub use live_board::{Deed, Line, LiveBoard, PULSE_STEP_S};
 pub use live_card::LiveCard;
 pub use moment_card::MomentCard;
 pub use week_card::WeekCard;
@@ -23,10 +27,12 @@ pub enum Model {
     Lives,
     Moments,
     Clips,
+    Broadcasts,
 }
 
 impl Model {
-    pub const ALL: [Self; 4] = [Self::Weeks, Self::Lives, Self::Moments, Self::Clips];
+    pub const ALL: [Self; 5] =
+        [Self::Weeks, Self::Lives, Self::Moments, Self::Clips, Self::Broadcasts];
 
     /// The word in storage. A card whose shape changes gets a new word; `spark rebuild` folds it.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +41,7 @@ impl Model {
             Self::Lives => "lives.1",
             Self::Moments => "moments.1",
             Self::Clips => "clips.1",
+            Self::Broadcasts => "broadcasts.1",
         }
     }
 
@@ -49,6 +56,7 @@ impl Model {
             Self::Lives => fold_card::<LiveCard>(document, event),
             Self::Moments => fold_card::<MomentCard>(document, event),
             Self::Clips => fold_card::<ClipCard>(document, event),
+            Self::Broadcasts => fold_card::<BroadcastCard>(document, event),
         }
     }
 
@@ -57,7 +65,7 @@ impl Model {
         matches!(
             (self, event),
             (Self::Weeks, Event::Villa(_))
-                | (Self::Lives, Event::Live(_))
+                | (Self::Lives | Self::Broadcasts, Event::Live(_))
                 | (Self::Moments, Event::Moment(_))
                 | (Self::Clips, Event::Clip(_))
         )

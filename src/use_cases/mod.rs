@@ -13,6 +13,10 @@ pub mod villa;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::domain::audience::Pseudonym;
 use crate::domain::clips::footage::Inspection;
 use crate::domain::job::JobTicket;
 use crate::domain::media::MediaKey;
@@ -21,6 +25,15 @@ use crate::ports::ledger::CommitError;
 use crate::ports::media_engine::{JobWatch, MediaError, MediaProgress};
 use crate::ports::media_store::{MediaStore, StoreError};
 use tokio_util::sync::CancellationToken;
+
+/// A viewer within one villa week: an HMAC-SHA256 under the week's key (RFC 2104), cut to 128 bits.
+pub(crate) fn pseudonym(key: &[u8; 32], viewer_id: &str) -> Pseudonym {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(viewer_id.as_bytes());
+    let mut viewer = [0; 16];
+    viewer.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+    Pseudonym(viewer)
+}
 
 /// A piece of slow work in hand: the right to finish it, how far it is, and whether to stop.
 #[derive(Clone)]

@@ -62,7 +62,12 @@ pub fn react(event: &Event) -> Effects {
             | ClipEvent::ReelRendered { .. }
             | ClipEvent::ReelFailed { .. },
         )
-        | Event::Live(LiveEvent::Analysed { .. })
+        | Event::Live(
+            LiveEvent::Analysed { .. }
+            | LiveEvent::Began { .. }
+            | LiveEvent::Marked { .. }
+            | LiveEvent::Ended { .. },
+        )
         | Event::Villa(_)
         | Event::Account(_) => Effects::none(),
     }

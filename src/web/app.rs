@@ -11,6 +11,8 @@ use crate::domain::accounts::Permission;
 use crate::ports::clock::Clock;
 use crate::ports::media_store::MediaStore;
 use crate::use_cases::accounts::Accounts;
+use crate::use_cases::audience::Audience;
+use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
@@ -77,6 +79,8 @@ pub struct Parts {
     pub accounts: Accounts,
     pub health: Health,
     pub channels: Channels,
+    pub audience: Audience,
+    pub boards: Boards,
     pub store: Arc<dyn MediaStore>,
     pub clock: Arc<dyn Clock>,
     /// Signs media links; the same on every server of a house, or links break on the way.

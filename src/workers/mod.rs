@@ -1,5 +1,7 @@
 //! Doors without people: the clock and the queue. Thin: translate, call one use case, translate back.
 
+pub mod audience_listener;
+pub mod board_keeper;
 pub mod follower;
 pub mod job_runner;
 pub mod stream_poller;

@@ -11,4 +11,5 @@ mod oauth;
 mod player;
 mod sockets;
 mod subscriptions;
+mod typed;
 mod webhooks;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spark::adapters::memory::{MemoryClock, MemoryDatabase};
-use spark::adapters::postgres::{PostgresJobQueue, PostgresLedger, PostgresShelves};
+use spark::adapters::postgres::{
+    PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresShelves,
+};
 use spark::domain::event::Event;
 use spark::domain::job::{Job, Lane};
+use spark::ports::audience_log::AudienceLog;
 use spark::ports::job_queue::{Claimed, JobQueue};
 use spark::ports::ledger::{Commit, CommitError, Committed, Ledger};
 use spark::ports::shelves::Shelves;
@@ -18,6 +21,7 @@ pub(crate) struct Database {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) shelves: Arc<dyn Shelves>,
+    pub(crate) notices: Arc<dyn AudienceLog>,
     pub(crate) system: System,
 }
 
@@ -51,6 +55,7 @@ impl Database {
             ledger: Arc::new(database.clone()),
             queue: Arc::new(database.clone()),
             shelves: Arc::new(database.clone()),
+            notices: Arc::new(database.clone()),
             system: System::Memory(database, clock),
         }
     }
@@ -60,6 +65,7 @@ impl Database {
             ledger: Arc::new(PostgresLedger::new(pool.clone())),
             queue: Arc::new(PostgresJobQueue::new(pool.clone())),
             shelves: Arc::new(PostgresShelves::new(pool.clone())),
+            notices: Arc::new(PostgresAudienceLog::new(pool.clone())),
             system: System::Postgres(pool),
         }
     }

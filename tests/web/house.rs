@@ -13,20 +13,25 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemoryVault,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemorySpool,
+    MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
+use spark::domain::audience::channel::ChannelId;
 use spark::domain::clips::footage::{AudioTrack, Inspection, KeyFrameIndex, Ratio, VideoTrack};
 use spark::domain::clips::loudness::LoudnessSeries;
 use spark::domain::ids::{PersonId, WeekId};
 use spark::domain::media::MediaObject;
 use spark::domain::villa::WeekName;
+use spark::ports::audience_source::Listening;
 use spark::ports::chat_reader::ChatLog;
 use spark::ports::clock::Clock;
 use spark::ports::media_store::MediaStore;
 use spark::ports::people::{Joining, OneTimeLink, People, Person, Session};
 use spark::use_cases::accounts::{Accounts, Passwords};
+use spark::use_cases::audience::Audience;
+use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::health::Health;
@@ -194,6 +199,15 @@ impl House {
     }
 }
 
+/// Nothing listens.
+struct Deaf;
+
+impl Listening for Deaf {
+    fn health(&self, _: &ChannelId) -> Option<spark::ports::audience_source::Health> {
+        None
+    }
+}
+
 /// An application is set, but nobody answers where Twitch should be.
 fn channels(clock: &MemoryClock, vault: &MemoryVault) -> Channels {
     let settings = TwitchSettings {
@@ -240,6 +254,13 @@ fn parts(
         fonts_dir: std::path::PathBuf::new(),
         watermark: String::new(),
     };
+    let audience = Audience::new(
+        database.clone(),
+        database.clone(),
+        database.clone(),
+        Arc::new(MemorySpool::default()),
+        clock.clone(),
+    );
     Parts {
         weeks: Weeks { ledger: database.clone(), shelves: database.clone() },
         jobs: Jobs {
@@ -259,6 +280,14 @@ fn parts(
             clock: clock.clone(),
             passwords: Passwords::default(),
         },
+        audience: audience.clone(),
+        boards: Boards::new(
+            audience.log.clone(),
+            audience.shelves.clone(),
+            Arc::new(MemoryViewerSamples::default()),
+            Arc::new(Deaf),
+            clock.clone(),
+        ),
         channels,
         lives,
         moments,

@@ -1,7 +1,7 @@
 //! What the logs, the queue and the cards share in memory. A commit works on a copy that replaces the state when
 //! everything went through: all or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use crate::domain::audience::{AudienceMinute, ChatMessage, Fact};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::media::{MediaKey, MediaObject};
+use crate::ports::audience_log::Logged;
 use crate::read_models::Model;
 
 /// The twin of one PostgreSQL database: ledger, job queue and shelves in one. Clones share it.
@@ -23,12 +24,13 @@ pub struct MemoryDatabase {
     state: Arc<Mutex<State>>,
     pub(super) clock: MemoryClock,
     pub(super) written: Arc<Notify>,
+    pub(super) appended: Arc<Notify>,
 }
 
 impl MemoryDatabase {
     /// An empty database whose time is the clock's.
     pub fn new(clock: MemoryClock) -> Self {
-        Self { state: Arc::default(), clock, written: Arc::new(Notify::new()) }
+        Self { state: Arc::default(), clock, written: Arc::default(), appended: Arc::default() }
     }
 
     /// The media files something refers to.
@@ -68,4 +70,10 @@ pub(super) struct State {
     /// `None` once destroyed.
     pub(super) week_keys: BTreeMap<WeekId, Option<[u8; 32]>>,
     pub(super) media: BTreeMap<MediaKey, MediaObject>,
+    pub(super) notices: Vec<Logged>,
+    /// Ids of notices and of what they tell.
+    pub(super) heard: BTreeSet<String>,
+    /// Messages and viewers whose words have to go, by channel, and until when.
+    pub(super) removed: BTreeMap<(String, String), DateTime<Utc>>,
+    pub(super) is_away: bool,
 }

@@ -80,6 +80,7 @@ impl Ledger for MemoryDatabase {
     async fn age_audience(&self, week: WeekId, lives: &[LiveId]) -> Result<u64, PortError> {
         let mut state = self.state();
         let dropped = lives.iter().filter_map(|live| state.messages.remove(live)).flatten().count();
+        state.notices.retain(|logged| logged.live.is_none_or(|live| !lives.contains(&live)));
         state.week_keys.insert(week, None);
         Ok(dropped as u64)
     }
@@ -97,7 +98,9 @@ impl Ledger for MemoryDatabase {
             messages.retain(|message| message.viewer_id != viewer_id);
             erased += (before - messages.len()) as u64;
         }
-        Ok(erased)
+        let before = state.notices.len();
+        state.notices.retain(|logged| !logged.notice.names(viewer_id));
+        Ok(erased + (before - state.notices.len()) as u64)
     }
 
     async fn written(&self) {

@@ -1,6 +1,7 @@
 //! Memory twins of every port: they keep the same promises as the real systems (one contract suite runs against
 //! both), decide time and chance, and fail on request.
 
+mod audience;
 mod chat_reader;
 mod clock;
 mod database;
@@ -10,6 +11,7 @@ mod media_engine;
 mod media_store;
 mod people;
 mod shelves;
+mod spool;
 mod vault;
 mod viewer_samples;
 
@@ -19,5 +21,6 @@ pub use database::MemoryDatabase;
 pub use media_engine::{EngineCall, EngineVerb, MemoryMediaEngine};
 pub use media_store::MemoryMediaStore;
 pub use people::MemoryPeople;
+pub use spool::MemorySpool;
 pub use vault::MemoryVault;
 pub use viewer_samples::MemoryViewerSamples;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::adapters::postgres::jobs::enqueue;
 use crate::adapters::postgres::shelves::fold_into_cards;
 use crate::adapters::postgres::while_doing;
-use crate::domain::audience::{AudienceMinute, ChatMessage};
+use crate::domain::audience::{AudienceMinute, ChatMessage, Fact};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::JobTicket;
@@ -25,7 +25,7 @@ use crate::ports::ledger::{
 /// The event log's appender lock: "spark" in ASCII, then 1.
 const APPENDER_LOCK: i64 = 0x7370_6172_6b01;
 /// Held by who makes, fills or drops partitions of the audience: "spark", then 2. Taken before the appender's.
-const PARTITIONS_LOCK: i64 = 0x7370_6172_6b02;
+pub(super) const PARTITIONS_LOCK: i64 = 0x7370_6172_6b02;
 /// Rows sent in one insert.
 const ROWS_PER_INSERT: usize = 5_000;
 
@@ -227,6 +227,10 @@ impl Ledger for PostgresLedger {
             .await
             .map_err(while_doing("drop a week's messages"))?
             .rows_affected();
+        sqlx::query!("delete from notifications where live = any($1)", &lives)
+            .execute(&mut *tx)
+            .await
+            .map_err(while_doing("drop a week's notices"))?;
         sqlx::query!(
             "insert into week_keys (week, secret, destroyed_at) values ($1, null, now())
              on conflict (week) do update set secret = null, destroyed_at = coalesce(week_keys.destroyed_at, now())",
@@ -247,19 +251,40 @@ impl Ledger for PostgresLedger {
             .execute(&mut *tx)
             .await
             .map_err(while_doing("sweep the inbox"))?;
-        sqlx::query("select drop_empty_partitions('audience_messages')")
+        // What no live claims has no report to wait for.
+        sqlx::query!("delete from notifications where live is null and heard_at < $1", before)
             .execute(&mut *tx)
             .await
-            .map_err(while_doing("drop empty days"))?;
+            .map_err(while_doing("drop old notices"))?;
+        for log in ["audience_messages", "notifications"] {
+            sqlx::query("select drop_empty_partitions($1, $2)")
+                .bind(log)
+                .bind(before)
+                .execute(&mut *tx)
+                .await
+                .map_err(while_doing("drop empty days"))?;
+        }
         tx.commit().await.map_err(while_doing("sweep"))
     }
 
     async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError> {
-        let erased = sqlx::query!("delete from audience_messages where viewer_id = $1", viewer_id)
-            .execute(&self.pool)
-            .await
-            .map_err(while_doing("erase a viewer"))?;
-        Ok(erased.rows_affected())
+        let mut tx = self.pool.begin().await.map_err(while_doing("begin to erase a viewer"))?;
+        let messages =
+            sqlx::query!("delete from audience_messages where viewer_id = $1", viewer_id)
+                .execute(&mut *tx)
+                .await
+                .map_err(while_doing("erase a viewer's messages"))?;
+        // Whoever is named beside others, as the giver of a gift or the target of a ban, is found by the id in the text.
+        let notices = sqlx::query!(
+            "delete from notifications where viewer_id = $1 or position($2 in raw) > 0",
+            viewer_id,
+            format!("\"{viewer_id}\""),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(while_doing("erase a viewer's notices"))?;
+        tx.commit().await.map_err(while_doing("erase a viewer"))?;
+        Ok(messages.rows_affected() + notices.rows_affected())
     }
 
     async fn written(&self) {
@@ -289,7 +314,7 @@ impl TryFrom<EventRow> for Recorded<Event> {
 pub(super) type Tx<'a> = Transaction<'a, Postgres>;
 
 /// Waits for a lock that ends with the transaction.
-async fn lock(tx: &mut Tx<'_>, key: i64) -> Result<(), PortError> {
+pub(super) async fn lock(tx: &mut Tx<'_>, key: i64) -> Result<(), PortError> {
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(key)
         .execute(&mut **tx)
@@ -405,21 +430,7 @@ async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), Po
             chunk.iter().filter(|m| fresh.contains(&m.message_id)).collect();
         store_messages(tx, live, &kept).await?;
     }
-    for chunk in batch.facts.chunks(ROWS_PER_INSERT) {
-        sqlx::query!(
-            "insert into audience_facts (live, at, offset_ms, kind, viewer, amount)
-             select $1, * from unnest($2::timestamptz[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[])",
-            live,
-            &chunk.iter().map(|f| f.at).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.offset_ms).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.kind.as_str().to_owned()).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.viewer.0.to_vec()).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.amount).collect::<Vec<_>>(),
-        )
-        .execute(&mut **tx)
-        .await
-        .map_err(while_doing("store audience facts"))?;
-    }
+    store_facts(tx, &batch.facts).await?;
     sqlx::query!(
         "insert into audience_minutes (live, minute, messages, chatters, coverage)
          select $1, * from unnest($2::integer[], $3::integer[], $4::integer[], $5::real[])
@@ -436,7 +447,29 @@ async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), Po
     Ok(())
 }
 
-async fn store_messages(
+/// Stores facts, each with its live.
+pub(super) async fn store_facts(tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), PortError> {
+    for chunk in facts.chunks(ROWS_PER_INSERT) {
+        sqlx::query!(
+            "insert into audience_facts (live, at, offset_ms, kind, viewer, amount)
+             select * from unnest(
+                 $1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[])",
+            &chunk.iter().map(|f| f.live.as_uuid()).collect::<Vec<_>>(),
+            &chunk.iter().map(|f| f.at).collect::<Vec<_>>(),
+            &chunk.iter().map(|f| f.offset_ms).collect::<Vec<_>>(),
+            &chunk.iter().map(|f| f.kind.as_str().to_owned()).collect::<Vec<_>>(),
+            &chunk.iter().map(|f| f.viewer.0.to_vec()).collect::<Vec<_>>(),
+            &chunk.iter().map(|f| f.amount).collect::<Vec<_>>(),
+        )
+        .execute(&mut **tx)
+        .await
+        .map_err(while_doing("store audience facts"))?;
+    }
+    Ok(())
+}
+
+/// Stores a live's messages.
+pub(super) async fn store_messages(
     tx: &mut Tx<'_>,
     live: Uuid,
     messages: &[&ChatMessage],

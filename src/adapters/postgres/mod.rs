@@ -1,5 +1,6 @@
 //! PostgreSQL: the logs, the queue, the cards and the people, in one database.
 
+mod audience;
 pub mod backup;
 pub mod cluster;
 mod jobs;
@@ -18,6 +19,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::domain::media::{MediaKey, MediaObject};
 use crate::ports::PortError;
 
+pub use audience::PostgresAudienceLog;
 pub use jobs::PostgresJobQueue;
 pub use ledger::PostgresLedger;
 pub use people::PostgresPeople;

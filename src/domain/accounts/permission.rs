@@ -42,6 +42,8 @@ pub enum Permission {
     SeeWeeks,
     OpenWeek,
     ImportStream,
+    SeeLive,
+    MarkMoment,
     SeeMoments,
     SeeClips,
     RequestClip,
@@ -57,10 +59,12 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SeeWeeks,
         Self::OpenWeek,
         Self::ImportStream,
+        Self::SeeLive,
+        Self::MarkMoment,
         Self::SeeMoments,
         Self::SeeClips,
         Self::RequestClip,
@@ -84,6 +88,8 @@ pub const fn may(role: Role, permission: Permission) -> bool {
         Role::Editor => matches!(
             permission,
             P::SeeWeeks
+                | P::SeeLive
+                | P::MarkMoment
                 | P::ImportStream
                 | P::SeeMoments
                 | P::SeeClips
@@ -97,6 +103,8 @@ pub const fn may(role: Role, permission: Permission) -> bool {
         Role::Streamer => matches!(
             permission,
             P::SeeWeeks
+                | P::SeeLive
+                | P::MarkMoment
                 | P::SeeMoments
                 | P::SeeClips
                 | P::RequestClip
@@ -119,10 +127,12 @@ mod tests {
     fn the_whole_table_is_as_written() {
         use Permission as P;
         //                        admin  coord  stream editor sponsor artist
-        let table: [(P, [u8; 6]); 14] = [
+        let table: [(P, [u8; 6]); 16] = [
             (P::SeeWeeks, [1, 1, 1, 1, 0, 1]),
             (P::OpenWeek, [1, 1, 0, 0, 0, 0]),
             (P::ImportStream, [1, 1, 0, 1, 0, 0]),
+            (P::SeeLive, [1, 1, 1, 1, 0, 0]),
+            (P::MarkMoment, [1, 1, 1, 1, 0, 0]),
             (P::SeeMoments, [1, 1, 1, 1, 0, 0]),
             (P::SeeClips, [1, 1, 1, 1, 0, 1]),
             (P::RequestClip, [1, 1, 1, 1, 0, 0]),

@@ -2,9 +2,10 @@
 //! Adapters make it; what is kept of it, and for how long, is decided by those who hear it.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// One thing that happened on a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happening {
     /// The platform's id of this telling; a resend keeps it.
     pub message_id: String,
@@ -19,7 +20,7 @@ pub struct Happening {
 }
 
 /// A viewer, or another channel, as the platform knows them. Personal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewer {
     pub id: String,
     /// The name shown; empty if the platform told none.
@@ -27,7 +28,7 @@ pub struct Viewer {
 }
 
 /// What happened. Raw words of the platform are kept only where no figure hangs on them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     Chat(Chat),
     /// A moderator took one message away.
@@ -191,6 +192,13 @@ pub enum What {
     ShieldMode {
         on: bool,
     },
+    /// We were not listening between these instants, or not sure to hear everything.
+    Missed {
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        /// Why, in English, for operators.
+        reason: String,
+    },
     /// The channel's owner let us in.
     AuthorizationGranted,
     /// The channel's owner shut us out: tokens are void, what is theirs must go.
@@ -198,6 +206,25 @@ pub enum What {
 }
 
 impl What {
+    /// The viewer who did it, by the platform's id.
+    pub fn viewer_id(&self) -> Option<&str> {
+        match self {
+            Self::Chat(chat) => Some(&chat.viewer.id),
+            Self::Followed { viewer }
+            | Self::Subscribed { viewer, .. }
+            | Self::Resubscribed { viewer, .. }
+            | Self::Redeemed { viewer, .. }
+            | Self::Donated { viewer, .. }
+            | Self::Banned { viewer, .. }
+            | Self::Unbanned { viewer } => Some(&viewer.id),
+            Self::SubsGifted { gifter: viewer, .. }
+            | Self::BitsUsed { viewer, .. }
+            | Self::Cheered { viewer, .. }
+            | Self::Notice { viewer, .. } => viewer.as_ref().map(|viewer| viewer.id.as_str()),
+            _ => None,
+        }
+    }
+
     /// The money this counts as. Several happenings tell of one payment; each kind is counted from one of them only,
     /// and every other answers `None`.
     pub fn money(&self) -> Option<Money> {
@@ -214,7 +241,7 @@ impl What {
 }
 
 /// What a viewer paid, in the platform's units; what the channel earns of it is the platform's secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Money {
     /// Number of bits; the channel's share is 0.01 USD each.
     Bits(u64),
@@ -227,7 +254,7 @@ pub enum Money {
 }
 
 /// A chat message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chat {
     /// The id on this channel: deletions name it.
     pub message_id: String,
@@ -244,7 +271,7 @@ pub struct Chat {
 }
 
 /// A sub's price class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tier {
     One,
     Two,
@@ -254,7 +281,7 @@ pub enum Tier {
 }
 
 /// What a redemption cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Price {
     /// Channel points.
     Points(u64),
@@ -263,7 +290,7 @@ pub enum Price {
 }
 
 /// Where a thing that lasts stands. Progress may be told before the begin, and after the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
     Begin,
     Progress,
@@ -273,7 +300,7 @@ pub enum Phase {
 }
 
 /// A choice of a poll, or an outcome of a prediction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     pub id: String,
     pub title: String,
@@ -284,7 +311,7 @@ pub struct Choice {
 }
 
 /// An amount in a currency: `value` / 10^`decimal_places`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// In the currency's smallest unit.
     pub value: u64,

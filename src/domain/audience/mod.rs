@@ -1,12 +1,16 @@
 //! What viewers did. A message holds what is personal; a fact holds what happened, without persons.
 
 pub mod channel;
+mod counted;
 pub mod happening;
+pub mod notice;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::LiveId;
+
+pub use counted::counted;
 
 /// A viewer as a fact knows them: a keyed hash that means nothing outside its villa week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +43,22 @@ pub enum FactKind {
     Cheer,
     /// A vote for a moment (`!clip`).
     Vote,
+    /// A new follower.
+    Follow,
+    /// A sub that begins and is no gift; `amount` is its tier, 1 to 3.
+    Sub,
+    /// A sub that goes on; `amount` is its tier.
+    Resub,
+    /// Subs given away; `amount` is their number.
+    Gift,
+    /// Another channel came along; `amount` is how many viewers it brought.
+    Raid,
+    /// A reward for channel points; `amount` is its price.
+    Redemption,
+    /// An ad break; `amount` is its length in seconds.
+    Ad,
+    /// Nothing was heard for a while until then; `amount` is how long, in milliseconds.
+    Missed,
 }
 
 impl FactKind {
@@ -48,6 +68,14 @@ impl FactKind {
             Self::Chat => "chat",
             Self::Cheer => "cheer",
             Self::Vote => "vote",
+            Self::Follow => "follow",
+            Self::Sub => "sub",
+            Self::Resub => "resub",
+            Self::Gift => "gift",
+            Self::Raid => "raid",
+            Self::Redemption => "redemption",
+            Self::Ad => "ad",
+            Self::Missed => "missed",
         }
     }
 }

@@ -45,13 +45,23 @@ pub enum LiveEvent {
     },
     /// The detector has read the live to its end. `delay_ms` is how far the chat ran behind, `delay_origin` how that is known.
     Analysed { live: LiveId, moments: u32, delay_ms: i64, delay_origin: String },
+    /// A channel went on air; `channel` is the platform's id of it.
+    Began { live: LiveId, week: WeekId, channel: String, title: String, started_at: DateTime<Utc> },
+    /// Somebody said that this was good; `offset_ms` counts from the live's start.
+    Marked { live: LiveId, offset_ms: i64, by: Option<PersonId> },
+    /// The channel went off air.
+    Ended { live: LiveId, ended_at: DateTime<Utc> },
 }
 
 impl LiveEvent {
     /// The live this is about.
     pub const fn live(&self) -> LiveId {
         match self {
-            Self::Imported { live, .. } | Self::Analysed { live, .. } => *live,
+            Self::Imported { live, .. }
+            | Self::Analysed { live, .. }
+            | Self::Began { live, .. }
+            | Self::Marked { live, .. }
+            | Self::Ended { live, .. } => *live,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Villa weeks: what a week is, and what happens to it.
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{PersonId, WeekId};
@@ -18,6 +18,31 @@ pub const WEEK_DAYS: i64 = 7;
 pub fn audience_ages_at(starts_on: NaiveDate, last_change: DateTime<Utc>) -> DateTime<Utc> {
     let ends = starts_on.and_time(chrono::NaiveTime::MIN).and_utc() + Duration::days(WEEK_DAYS);
     ends.max(last_change) + Duration::days(AUDIENCE_KEPT_DAYS)
+}
+
+/// The months in French.
+pub const MONTHS: [&str; 12] = [
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
+    "décembre",
+];
+
+/// The week that holds a day when nobody opened one: its name and its Monday.
+pub fn week_of(day: NaiveDate) -> (WeekName, NaiveDate) {
+    let monday = day - Duration::days(i64::from(day.weekday().num_days_from_monday()));
+    let ordinal = if monday.day() == 1 { "er" } else { "" };
+    let month = MONTHS[monday.month0() as usize];
+    let name = format!("Semaine du {}{ordinal} {month} {}", monday.day(), monday.year());
+    (WeekName(name), monday)
 }
 
 /// The name of a week as people write it: trimmed, one line, 1 to 80 characters.
@@ -118,6 +143,16 @@ mod tests {
             audience_ages_at(starts_on, day("2026-12-01T08:00:00Z")),
             day("2026-12-16T08:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_day_without_a_week_belongs_to_that_of_its_monday() {
+        let of = |y, m, d| {
+            let (name, monday) = week_of(NaiveDate::from_ymd_opt(y, m, d).expect("a day"));
+            (name.as_str().to_owned(), monday.to_string())
+        };
+        assert_eq!(of(2026, 11, 22), ("Semaine du 16 novembre 2026".into(), "2026-11-16".into()));
+        assert_eq!(of(2026, 6, 1), ("Semaine du 1er juin 2026".into(), "2026-06-01".into()));
     }
 
     #[test]

@@ -18,12 +18,12 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Looks once at all linked channels; says how many samples it stored. A look that fails is stored too, as such.
-    pub async fn look(&self) -> Result<usize, ChannelsError> {
+    /// Looks once at all linked channels and keeps what it saw. A look that fails is kept too, as such.
+    pub async fn look(&self) -> Result<Vec<ViewerSample>, ChannelsError> {
         let channels: Vec<ChannelId> =
             self.channels.list().await?.into_iter().map(|channel| channel.id).collect();
         if channels.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let fetched_at = self.clock.now();
         let streams = match self.ask(&channels).await {
@@ -45,7 +45,7 @@ impl Viewers {
             })
             .collect();
         self.samples.append(&samples).await?;
-        Ok(samples.len())
+        Ok(samples)
     }
 
     async fn ask(

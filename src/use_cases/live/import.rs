@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Duration, Utc};
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::domain::audience::{ChatMessage, Fact, FactKind, Pseudonym, minutes_of};
+use crate::domain::audience::{ChatMessage, Fact, FactKind, minutes_of};
 use crate::domain::clips::footage::Inspection;
 use crate::domain::ids::LiveId;
 use crate::domain::job::ImportOrder;
@@ -16,7 +15,7 @@ use crate::ports::chat_reader::{ChatLine, ChatLog};
 use crate::ports::ledger::{AudienceBatch, Commit, CommitError, Expectation};
 use crate::ports::media_engine::InspectOrder;
 use crate::use_cases::live::Lives;
-use crate::use_cases::{Work, WorkError};
+use crate::use_cases::{Work, WorkError, pseudonym};
 
 impl Lives {
     /// Brings a past stream in, whole or not at all. Done again for the same files, it adds nothing.
@@ -154,20 +153,17 @@ fn messages_of(lines: &[ChatLine], started_at: DateTime<Utc>) -> Vec<ChatMessage
     messages
 }
 
-/// What happened, without persons: viewers become HMAC-SHA256 pseudonyms under the week's key (RFC 2104), cut to 128 bits.
+/// What happened, without persons.
 fn facts_of(live: LiveId, messages: &[ChatMessage], key: &[u8; 32]) -> Vec<Fact> {
     let mut facts = Vec::with_capacity(messages.len());
     for message in messages {
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-        mac.update(message.viewer_id.as_bytes());
-        let mut viewer = [0; 16];
-        viewer.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        let viewer = pseudonym(key, &message.viewer_id);
         let fact = |kind, amount| Fact {
             live,
             at: message.at,
             offset_ms: message.offset_ms,
             kind,
-            viewer: Pseudonym(viewer),
+            viewer,
             amount,
         };
         facts.push(fact(FactKind::Chat, message.text.chars().count() as i64));

@@ -4,25 +4,13 @@ use askama::filters::HtmlSafe;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 use chrono_tz::Europe::Paris;
 
+use crate::domain::villa::MONTHS;
+
 /// Groups thousands; the narrow space that French typography asks for, which never breaks.
 const THIN: char = '\u{202f}';
 /// Between a number and its unit: never breaks.
 const HARD: char = '\u{a0}';
 
-const MONTHS: [&str; 12] = [
-    "janvier",
-    "février",
-    "mars",
-    "avril",
-    "mai",
-    "juin",
-    "juillet",
-    "août",
-    "septembre",
-    "octobre",
-    "novembre",
-    "décembre",
-];
 const DAYS: [&str; 7] = ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"];
 
 /// A number with this many decimals: « 1 234,5 ».
@@ -188,6 +176,11 @@ impl When {
 fn moment_of(at: DateTime<Utc>) -> String {
     let local = at.with_timezone(&Paris);
     format!("{} à {}{HARD}h{HARD}{:02}", day(local.date_naive()), local.hour(), local.minute())
+}
+
+/// The time of day in the villa: « 21 h 03 ».
+pub(super) fn clock(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Paris).format("%-H\u{a0}h\u{a0}%M").to_string()
 }
 
 /// The day it is in the villa.

@@ -3,6 +3,7 @@
 mod accounts;
 mod channels;
 mod clips;
+mod direct;
 mod french;
 mod health;
 mod jobs;
@@ -16,8 +17,8 @@ use axum::http::header::HOST;
 use serde::Deserialize;
 
 use crate::domain::accounts::Permission::{
-    JudgeClip, ManageChannels, ManageJobs, ManagePeople, OpenWeek, RequestClip, RequestReel,
-    SeeClips, SeeHealth, SeeJobs, SeeMoments, SeeWeeks,
+    JudgeClip, ManageChannels, ManageJobs, ManagePeople, MarkMoment, OpenWeek, RequestClip,
+    RequestReel, SeeClips, SeeHealth, SeeJobs, SeeLive, SeeMoments, SeeWeeks,
 };
 use crate::web::{Access, App, Routes};
 
@@ -45,6 +46,10 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/semaines", Access::Needs(OpenWeek), weeks::open)
         .get("/semaines/{id}", Access::Needs(SeeWeeks), week::show)
         .get("/semaines/{id}/clips", Access::Needs(SeeClips), clips::of_week)
+        .get("/direct", Access::Needs(SeeLive), direct::front)
+        .get("/direct/{channel}", Access::Needs(SeeLive), direct::show)
+        .get("/direct/{channel}/flux", Access::Needs(SeeLive), direct::stream)
+        .post("/direct/{channel}/marque", Access::Needs(MarkMoment), direct::mark)
         .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
         .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)
         .get("/directs/{id}/clips", Access::Needs(SeeClips), clips::of_live)

@@ -8,6 +8,7 @@ use crate::web::{User, asset};
 /// A place of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
+    Live,
     Weeks,
     Jobs,
     Channels,
@@ -45,6 +46,7 @@ impl Shell {
     /// Only places this person may go to.
     pub(super) fn places(&self) -> Vec<Entry> {
         [
+            (Place::Live, Permission::SeeLive, "/direct", "Direct", "radio"),
             (Place::Weeks, Permission::SeeWeeks, "/semaines", "Semaines", "calendar-days"),
             (Place::Jobs, Permission::SeeJobs, "/travaux", "Travaux", "list-todo"),
             (Place::Channels, Permission::ManageChannels, "/chaines", "Chaînes", "tv"),
@@ -67,6 +69,14 @@ impl Shell {
 
     pub(super) fn may_import(&self) -> bool {
         self.user.may(Permission::ImportStream)
+    }
+
+    pub(super) fn may_mark(&self) -> bool {
+        self.user.may(Permission::MarkMoment)
+    }
+
+    pub(super) fn may_manage_channels(&self) -> bool {
+        self.user.may(Permission::ManageChannels)
     }
 
     pub(super) fn may_see_moments(&self) -> bool {
@@ -97,6 +107,7 @@ impl Shell {
 fn sentence(code: &str) -> Option<&'static str> {
     Some(match code {
         "semaine-ouverte" => "La semaine est ouverte. Importez-y un premier direct.",
+        "moment-marque" => "C'est marqué.",
         "clip-demande" => "Le clip est demandé : il se découpe, vous le verrez ici.",
         "clip-valide" => "Clip validé.",
         "clip-ecarte" => "Clip écarté. Vous le retrouverez sous « Écartés ».",

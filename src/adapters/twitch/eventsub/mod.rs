@@ -4,3 +4,4 @@ pub mod catalogue;
 pub mod decode;
 pub mod envelope;
 mod fields;
+pub mod socket;

@@ -1,5 +1,6 @@
 //! Linked channels: how one is linked, which token speaks for it, and how its link is kept alive or ended.
 
+mod bearers;
 mod device;
 mod keep;
 mod link;
@@ -14,12 +15,13 @@ use chrono::{DateTime, Utc};
 use crate::domain::audience::channel::{Channel, ChannelId};
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
-use crate::ports::platform::{Bearer, Caller, Identity, Platform, PlatformError};
+use crate::ports::platform::{Bearer, Caller, Identity, Marker, Platform, PlatformError};
 use crate::ports::vault::{Rotated, Secret, Vault, VaultError};
 
 use self::device::Device;
 use self::renew::Flight;
 
+pub use bearers::ChannelBearers;
 pub use device::{DeviceId, DeviceLink, DeviceState};
 pub use link::{Browser, LINK_LIFE};
 
@@ -163,6 +165,21 @@ impl Channels {
             }
             answer => Ok(answer?),
         }
+    }
+
+    /// Puts a marker at the present place of a channel's running stream.
+    pub async fn mark(
+        &self,
+        channel: &ChannelId,
+        description: &str,
+    ) -> Result<Marker, ChannelsError> {
+        let platform = &self.platform;
+        let caller = Caller::Channel(channel.clone());
+        self.call(
+            &caller,
+            |bearer| async move { platform.mark(&bearer, channel, description).await },
+        )
+        .await
     }
 
     /// In whose name to ask what everybody may know: the application's, or that of any channel whose link holds.

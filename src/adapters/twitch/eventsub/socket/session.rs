@@ -1,0 +1,372 @@
+//! One session: from a welcome to its end, over as many sockets as Twitch orders. The loop only reads and hands on, so that
+//! pings are answered whatever the house is busy with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use tokio::net::TcpStream;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::adapters::twitch::eventsub::decode::{Decoded, decode};
+use crate::adapters::twitch::eventsub::envelope::{Envelope, Message, Notification};
+use crate::adapters::twitch::eventsub::socket::House;
+use crate::adapters::twitch::eventsub::socket::life::missed;
+use crate::adapters::twitch::eventsub::socket::subscribe::{Subscribed, subscribe_all};
+use crate::domain::audience::channel::ChannelId;
+use crate::domain::audience::notice::{Notice, Reading};
+use crate::ports::audience_source::State;
+
+/// Longest time from dialling to the welcome.
+const WELCOME_MAX: Duration = Duration::from_secs(10);
+/// The keepalive asked for, in seconds: the shortest there is, so that silence is noticed soonest.
+const KEEPALIVE_S: u64 = 10;
+/// Silence is forgiven up to this share of the keepalive: lines jitter.
+const KEEPALIVE_LEEWAY: f64 = 1.2;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum End {
+    #[error("cannot connect: {0}")]
+    NoConnection(String),
+    #[error("no welcome within {} s", WELCOME_MAX.as_secs())]
+    NoWelcome,
+    #[error("silent for longer than its keepalive")]
+    Silent,
+    #[error("closed with code {code}: {reason}")]
+    Closed { code: u16, reason: String },
+    #[error("lost: {0}")]
+    Lost(String),
+    #[error("nothing could be subscribed: {0}")]
+    Nothing(String),
+    #[error("the permission was withdrawn")]
+    Revoked,
+}
+
+impl End {
+    /// Tells it, as loud as it deserves: some ends are our own fault.
+    pub(super) fn log(&self, channel: &ChannelId, wait: Duration) {
+        let wait = wait.as_secs_f64();
+        match self {
+            Self::Closed { code: 4001 | 4002, .. } | Self::Nothing(_) => {
+                tracing::error!(%channel, wait, "listening ended, through a fault of ours: {self}");
+            }
+            _ => tracing::warn!(%channel, wait, "listening ended: {self}"),
+        }
+    }
+}
+
+/// How a session ended, and since when nothing is sure to have been heard.
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) deaf_since: Option<DateTime<Utc>>,
+}
+
+/// A session in the making.
+pub(super) struct Session<'a> {
+    house: &'a Arc<House>,
+    channel: &'a ChannelId,
+    /// When the last frame came: until then everything was heard, once subscribed.
+    heard: Option<DateTime<Utc>>,
+    session_id: String,
+    keepalive: Duration,
+    /// Under way after a fresh welcome.
+    subscribing: Option<JoinHandle<Subscribed>>,
+    /// A successor that is being dialled on Twitch's order.
+    successor: Option<JoinHandle<Result<Welcomed, End>>>,
+}
+
+/// A socket that was welcomed.
+struct Welcomed {
+    socket: Socket,
+    session_id: String,
+    keepalive: Option<Duration>,
+}
+
+/// What happens next.
+enum Next {
+    Frame(Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>),
+    Silence,
+    Subscribed(Result<Subscribed, JoinError>),
+    Successor(Result<Result<Welcomed, End>, JoinError>),
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(house: &'a Arc<House>, channel: &'a ChannelId) -> Self {
+        Self {
+            house,
+            channel,
+            heard: None,
+            session_id: String::new(),
+            keepalive: Duration::from_secs(KEEPALIVE_S),
+            subscribing: None,
+            successor: None,
+        }
+    }
+
+    /// Connects, subscribes and listens until the end. Nothing was heard since `deaf_since`.
+    pub(super) async fn last(mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> Ended {
+        let end = self.listen(deaf_since, reason).await;
+        for task in self
+            .subscribing
+            .take()
+            .map(|task| task.abort_handle())
+            .into_iter()
+            .chain(self.successor.take().map(|task| task.abort_handle()))
+        {
+            task.abort();
+        }
+        self.house.note(self.channel, |health| health.confirmed = 0);
+        // Never subscribed: it is deaf since it was before.
+        Ended { end, deaf_since: self.heard.or(deaf_since) }
+    }
+
+    async fn listen(&mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> End {
+        let separator = if self.house.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.url);
+        let mut socket = match dial(&url).await {
+            Ok(welcomed) => {
+                let session = welcomed.session_id.clone();
+                let (house, channel) = (self.house.clone(), self.channel.clone());
+                self.subscribing =
+                    Some(tokio::spawn(
+                        async move { subscribe_all(&house, &channel, &session).await },
+                    ));
+                self.welcome(welcomed)
+            }
+            Err(end) => return end,
+        };
+        let mut gap = deaf_since.map(|from| (from, reason.to_owned()));
+        let mut deadline = self.deadline();
+        loop {
+            match self.next(&mut socket, deadline).await {
+                Next::Silence => return End::Silent,
+                Next::Frame(Some(Ok(Frame::Text(text)))) => {
+                    deadline = self.deadline();
+                    if let Some(end) = self.hear(text.as_str()).await {
+                        return end;
+                    }
+                }
+                Next::Frame(Some(Ok(Frame::Close(frame)))) => return closed(frame),
+                // Pings are answered by the library, and say nothing of the subscriptions.
+                Next::Frame(Some(Ok(_))) => {}
+                Next::Frame(Some(Err(error))) => return End::Lost(error.to_string()),
+                Next::Frame(None) => return End::Lost("the connection ended".to_owned()),
+                Next::Subscribed(done) => {
+                    self.subscribing = None;
+                    match done {
+                        Ok(subscribed) => {
+                            if let Some(end) = self.confirm(subscribed) {
+                                return end;
+                            }
+                            let now = self.house.clock.now();
+                            self.heard = Some(now);
+                            if let Some((from, reason)) = gap.take() {
+                                self.tell(missed(self.channel, from, now, &reason)).await;
+                            }
+                        }
+                        Err(error) => return End::Nothing(error.to_string()),
+                    }
+                }
+                Next::Successor(done) => {
+                    self.successor = None;
+                    match done.unwrap_or_else(|error| Err(End::Lost(error.to_string()))) {
+                        // The old socket delivered until now; what it still holds comes again or was heard.
+                        Ok(welcomed) => {
+                            self.empty(&mut socket).await;
+                            socket = self.welcome(welcomed);
+                            deadline = self.deadline();
+                        }
+                        Err(end) => {
+                            tracing::warn!(channel = %self.channel, "the successor failed: {end}")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self, socket: &mut Socket, deadline: Instant) -> Next {
+        tokio::select! {
+            biased;
+            frame = socket.next() => Next::Frame(frame),
+            done = joined(&mut self.subscribing) => Next::Subscribed(done),
+            done = joined(&mut self.successor) => Next::Successor(done),
+            () = tokio::time::sleep_until(deadline) => Next::Silence,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.keepalive.mul_f64(KEEPALIVE_LEEWAY)
+    }
+
+    fn welcome(&mut self, welcomed: Welcomed) -> Socket {
+        self.session_id = welcomed.session_id;
+        self.keepalive = welcomed.keepalive.unwrap_or(self.keepalive);
+        let now = self.house.clock.now();
+        self.house.note(self.channel, |health| {
+            health.state = State::Listening;
+            health.connected_at = Some(now);
+            health.last_frame_at = Some(now);
+        });
+        welcomed.socket
+    }
+
+    /// Takes a text frame; says whether it ends the session.
+    async fn hear(&mut self, text: &str) -> Option<End> {
+        let now = self.house.clock.now();
+        let envelope = match Envelope::read(text.as_bytes()) {
+            Ok(envelope) => envelope,
+            Err(invalid) => {
+                tracing::warn!(channel = %self.channel, "not an envelope: {invalid}");
+                self.house.note(self.channel, |health| health.unknown += 1);
+                return None;
+            }
+        };
+        if self.heard.is_some() {
+            self.heard = Some(now);
+        }
+        self.house.note(self.channel, |health| health.last_frame_at = Some(now));
+        match envelope.message {
+            Message::Notification(notification) => {
+                let message_id = envelope.message_id.unwrap_or_default();
+                let sent_at = envelope.sent_at.unwrap_or(now);
+                let notice = notice(&notification, message_id, sent_at, now);
+                let is_unknown = matches!(notice.reading, Reading::Unknown { .. });
+                self.house.note(self.channel, |health| {
+                    health.last_event_at = Some(now);
+                    health.unknown += u64::from(is_unknown);
+                });
+                self.tell(notice).await;
+            }
+            Message::Reconnect { url } => {
+                self.successor = Some(tokio::spawn(async move { dial(&url).await }));
+            }
+            Message::Revocation(subscription) => {
+                let status = subscription.status.unwrap_or_default();
+                tracing::warn!(channel = %self.channel, kind = subscription.kind, status, "a subscription was revoked");
+                if matches!(status.as_str(), "authorization_revoked" | "user_removed") {
+                    return Some(End::Revoked);
+                }
+                self.house.note(self.channel, |health| {
+                    health.confirmed = health.confirmed.saturating_sub(1);
+                    health.refused.push((subscription.kind, status));
+                });
+            }
+            Message::Unknown { reason } => {
+                tracing::warn!(channel = %self.channel, "a frame of a later day: {reason}");
+                self.house.note(self.channel, |health| health.unknown += 1);
+            }
+            Message::Keepalive | Message::Welcome(_) | Message::Challenge { .. } => {}
+        }
+        None
+    }
+
+    fn confirm(&self, subscribed: Subscribed) -> Option<End> {
+        let Subscribed { confirmed, refused, is_revoked } = subscribed;
+        let wanted = confirmed + refused.len();
+        if is_revoked {
+            return Some(End::Revoked);
+        }
+        let first = refused.first().map(|(kind, reason)| format!("{kind}: {reason}"));
+        self.house.note(self.channel, |health| {
+            (health.confirmed, health.wanted, health.refused) = (confirmed, wanted, refused);
+        });
+        (confirmed == 0).then(|| End::Nothing(first.unwrap_or_default()))
+    }
+
+    /// Hands on what the old socket still holds, then closes it.
+    async fn empty(&mut self, socket: &mut Socket) {
+        while let Some(Some(Ok(frame))) = futures::FutureExt::now_or_never(socket.next()) {
+            if let Frame::Text(text) = frame {
+                let _ = self.hear(text.as_str()).await;
+            }
+        }
+        let _ = tokio::time::timeout(WELCOME_MAX, socket.close(None)).await;
+    }
+
+    async fn tell(&self, notice: Notice) {
+        // Nobody listens any more: the house is closing.
+        let _ = self.house.out.send(notice).await;
+    }
+}
+
+/// Connects and waits for the welcome.
+async fn dial(url: &str) -> Result<Welcomed, End> {
+    let welcomed = async {
+        let (mut socket, _) = tokio_tungstenite::connect_async(url)
+            .await
+            .map_err(|error| End::NoConnection(error.to_string()))?;
+        loop {
+            match socket.next().await {
+                Some(Ok(Frame::Text(text))) => {
+                    let envelope = Envelope::read(text.as_bytes());
+                    if let Ok(Envelope { message: Message::Welcome(session), .. }) = envelope {
+                        let (session_id, keepalive) = (session.id, session.keepalive);
+                        return Ok(Welcomed { socket, session_id, keepalive });
+                    }
+                }
+                Some(Ok(Frame::Close(frame))) => return Err(closed(frame)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(End::Lost(error.to_string())),
+                None => return Err(End::Lost("the connection ended".to_owned())),
+            }
+        }
+    };
+    tokio::time::timeout(WELCOME_MAX, welcomed).await.unwrap_or(Err(End::NoWelcome))
+}
+
+fn closed(frame: Option<CloseFrame>) -> End {
+    frame.map_or(End::Lost("closed without a word".to_owned()), |frame| End::Closed {
+        code: frame.code.into(),
+        reason: frame.reason.to_string(),
+    })
+}
+
+/// Resolves when a task that runs is over; never while there is none.
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A notification as the house keeps it.
+pub(in crate::adapters::twitch) fn notice(
+    notification: &Notification<'_>,
+    message_id: String,
+    sent_at: DateTime<Utc>,
+    heard_at: DateTime<Utc>,
+) -> Notice {
+    let subscription = &notification.subscription;
+    let reading = match decode(notification, &message_id, sent_at) {
+        Decoded::Typed(Some(happening)) => Reading::Understood(happening),
+        Decoded::Typed(None) => Reading::Noted,
+        Decoded::Unknown { reason, .. } => Reading::Unknown { reason },
+    };
+    let named = ["broadcaster_user_id", "to_broadcaster_user_id", "from_broadcaster_user_id"];
+    let channel = match &reading {
+        Reading::Understood(happening) => happening.channel.clone(),
+        _ => named
+            .iter()
+            .find_map(|name| subscription.condition.get(*name).filter(|id| !id.is_empty()))
+            .cloned()
+            .unwrap_or_default(),
+    };
+    Notice {
+        message_id,
+        heard_at,
+        channel,
+        kind: subscription.kind.clone(),
+        version: subscription.version.clone(),
+        raw: notification.event.unwrap_or_default().to_owned(),
+        reading,
+    }
+}

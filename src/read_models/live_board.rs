@@ -1,0 +1,254 @@
+//! A live as its streamer sees it: since when on air, how fast the chat goes, what just happened, what was said. A pure fold
+//! over notices, bounded whatever the evening brings.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::domain::audience::channel::{Seen, ViewerSample};
+use crate::domain::audience::happening::{Happening, Phase, Price, What};
+use crate::domain::audience::notice::Notice;
+use crate::domain::ids::LiveId;
+
+/// Chat lines kept.
+const LINES_MAX: usize = 400;
+/// Things that happened kept.
+const DEEDS_MAX: usize = 60;
+/// Length of a step of the pulse, in seconds.
+pub const PULSE_STEP_S: i64 = 10;
+/// Steps of the pulse kept: half an hour.
+const PULSE_STEPS_MAX: usize = 180;
+/// Looks at the viewers kept: twelve hours.
+const VIEWERS_MAX: usize = 720;
+/// Gaps kept.
+const GAPS_MAX: usize = 50;
+
+/// One channel, as far back as a streamer looks.
+#[derive(Debug, Clone, Default)]
+pub struct LiveBoard {
+    /// The live under way, or the last one.
+    pub live: Option<LiveId>,
+    pub title: String,
+    pub category: String,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The newest notice folded in.
+    pub seq: i64,
+    pub last_at: Option<DateTime<Utc>>,
+    pub messages: u64,
+    pub lines: VecDeque<Line>,
+    pub deeds: VecDeque<Deed>,
+    /// Messages in each step of [`PULSE_STEP_S`] since 1970.
+    pulse: BTreeMap<i64, u32>,
+    pub gaps: VecDeque<(DateTime<Utc>, DateTime<Utc>)>,
+    /// How many watched, look by look; `None` where a look failed.
+    pub viewers: VecDeque<(DateTime<Utc>, Option<u32>)>,
+    /// Ids of messages that had to go, with the notice that said so.
+    gone: VecDeque<(i64, String)>,
+}
+
+/// A line of the chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    /// The platform's id of the message.
+    pub id: String,
+    #[serde(skip)]
+    pub viewer_id: String,
+    pub name: String,
+    pub text: String,
+    pub trusted: bool,
+}
+
+/// Something that happened beside the chat, in few words: French, for the page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deed {
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    /// An icon's name.
+    pub icon: &'static str,
+    pub words: String,
+}
+
+impl LiveBoard {
+    /// Folds one more notice of the channel. One that was folded before changes nothing.
+    pub fn apply(&mut self, seq: i64, live: Option<LiveId>, notice: &Notice) {
+        if seq <= self.seq {
+            return;
+        }
+        self.seq = seq;
+        let Some(happening) = notice.happening() else { return };
+        self.last_at = self.last_at.max(Some(happening.at));
+        if let Some(live) = live
+            && self.live != Some(live)
+        {
+            let (title, category) = (self.title.clone(), self.category.clone());
+            let gaps = std::mem::take(&mut self.gaps);
+            *self = Self { live: Some(live), title, category, seq, gaps, ..Self::default() };
+            self.last_at = Some(happening.at);
+        }
+        self.fold(seq, happening);
+    }
+
+    fn fold(&mut self, seq: i64, happening: &Happening) {
+        match &happening.what {
+            What::Chat(chat) => {
+                let line = Line {
+                    seq,
+                    at: happening.at,
+                    id: chat.message_id.clone(),
+                    viewer_id: chat.viewer.id.clone(),
+                    name: chat.viewer.name.clone(),
+                    text: chat.text.clone(),
+                    trusted: chat.trusted,
+                };
+                push(&mut self.lines, line, LINES_MAX);
+                self.messages += 1;
+                *self.pulse.entry(happening.at.timestamp() / PULSE_STEP_S).or_insert(0) += 1;
+                while self.pulse.len() > PULSE_STEPS_MAX {
+                    self.pulse.pop_first();
+                }
+            }
+            What::MessageDeleted { message_id, .. } => {
+                self.forget(seq, |line| line.id == *message_id);
+                push(&mut self.gone, (seq, message_id.clone()), LINES_MAX);
+            }
+            What::ViewerSilenced { viewer_id } => {
+                self.forget(seq, |line| line.viewer_id == *viewer_id && line.at <= happening.at);
+            }
+            What::Banned { viewer, .. } => {
+                self.forget(seq, |line| line.viewer_id == viewer.id && line.at <= happening.at);
+            }
+            What::ChatCleared => self.forget(seq, |line| line.at <= happening.at),
+            What::StreamOnline { .. } => {
+                self.started_at = Some(happening.at);
+                self.ended_at = None;
+            }
+            What::StreamOffline { .. } => self.ended_at = Some(happening.at),
+            What::ChannelUpdated { title, category } => {
+                (self.title, self.category) = (title.clone(), category.clone());
+            }
+            What::Missed { from, to, .. } => push(&mut self.gaps, (*from, *to), GAPS_MAX),
+            _ => {}
+        }
+        if let Some((icon, words)) = told(&happening.what) {
+            let deed = Deed { seq, at: happening.at, icon, words };
+            push(&mut self.deeds, deed, DEEDS_MAX);
+        }
+    }
+
+    /// One more look at how many watch.
+    pub fn sample(&mut self, sample: &ViewerSample) {
+        let viewers = match &sample.seen {
+            Seen::Live { viewers, title, category, started_at } => {
+                (self.title, self.category) = (title.clone(), category.clone());
+                self.started_at = self.started_at.or(*started_at);
+                Some(*viewers)
+            }
+            Seen::Failed => None,
+            Seen::Offline => return,
+        };
+        push(&mut self.viewers, (sample.fetched_at, viewers), VIEWERS_MAX);
+    }
+
+    /// How many watch, as far as the last look tells.
+    pub fn watching(&self) -> Option<u32> {
+        self.viewers.back().and_then(|(_, viewers)| *viewers)
+    }
+
+    fn forget(&mut self, seq: i64, goes: impl Fn(&Line) -> bool) {
+        let gone: Vec<String> =
+            self.lines.iter().filter(|line| goes(line)).map(|line| line.id.clone()).collect();
+        self.lines.retain(|line| !goes(line));
+        for id in gone {
+            push(&mut self.gone, (seq, id), LINES_MAX);
+        }
+    }
+
+    /// Messages in each of the last `steps` steps up to `now`, the oldest first; a silent step counts 0.
+    pub fn pulse(&self, now: DateTime<Utc>, steps: usize) -> Vec<u32> {
+        let last = now.timestamp() / PULSE_STEP_S;
+        let first = last - steps as i64 + 1;
+        (first..=last).map(|step| self.pulse.get(&step).copied().unwrap_or(0)).collect()
+    }
+
+    /// Messages in the last minute.
+    pub fn per_minute(&self, now: DateTime<Utc>) -> u32 {
+        self.pulse(now, (60 / PULSE_STEP_S) as usize + 1).iter().skip(1).sum()
+    }
+
+    /// Whether everything after `seq` is still here, so that a reader who has seen it can go on.
+    pub fn reaches_back_to(&self, seq: i64) -> bool {
+        let oldest = self.lines.front().map_or(0, |line| line.seq);
+        seq <= self.seq && (self.lines.len() < LINES_MAX || seq >= oldest)
+    }
+
+    /// What had to go after `seq`.
+    pub fn gone_after(&self, seq: i64) -> impl Iterator<Item = &str> {
+        self.gone.iter().filter(move |(at, _)| *at > seq).map(|(_, id)| id.as_str())
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
+    if queue.len() == max {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+/// A happening in words; `None` for what is told elsewhere on the page, or a second time.
+fn told(what: &What) -> Option<(&'static str, String)> {
+    let many = |count: u64, one: &str, more: &str| {
+        format!("{count} {}", if count > 1 { more } else { one })
+    };
+    let told = match what {
+        What::Followed { viewer } => ("user-plus", format!("{} suit la chaîne", viewer.name)),
+        What::Subscribed { viewer, is_gift: false, .. } => {
+            ("star", format!("{} s'abonne", viewer.name))
+        }
+        What::Resubscribed { viewer, months, .. } => {
+            ("star", format!("{} se réabonne, {months} mois", viewer.name))
+        }
+        What::SubsGifted { gifter, total, .. } => {
+            let who = gifter.as_ref().map_or("Quelqu'un", |viewer| &viewer.name);
+            ("gift", format!("{who} offre {}", many(*total, "abonnement", "abonnements")))
+        }
+        What::BitsUsed { viewer, bits } => {
+            let who = viewer.as_ref().map_or("Quelqu'un", |viewer| &viewer.name);
+            ("gem", format!("{who} donne {}", many(*bits, "bit", "bits")))
+        }
+        What::RaidIn { from, viewers } => (
+            "users",
+            format!("Raid de {} avec {}", from.name, many(*viewers, "personne", "personnes")),
+        ),
+        What::Redeemed { viewer, reward, price: Price::Points(_), .. } => {
+            ("ticket", format!("{} échange « {reward} »", viewer.name))
+        }
+        What::Poll { phase: Phase::Begin, title, .. } => {
+            ("chart-column", format!("Sondage : {title}"))
+        }
+        What::Poll { phase: Phase::End, title, .. } => {
+            ("chart-column", format!("Sondage terminé : {title}"))
+        }
+        What::Prediction { phase: Phase::Begin, title, .. } => {
+            ("chart-column", format!("Prédiction : {title}"))
+        }
+        What::HypeTrain { phase: Phase::Begin, .. } => ("flame", "Hype train !".to_owned()),
+        What::HypeTrain { phase: Phase::End, level, .. } => {
+            ("flame", format!("Hype train fini au niveau {level}"))
+        }
+        What::AdBreak { duration_seconds, .. } => {
+            ("clock", format!("Coupure pub de {duration_seconds} s"))
+        }
+        What::ShoutoutReceived { from, .. } => {
+            ("megaphone", format!("Mis en avant par {}", from.name))
+        }
+        What::Donated { viewer, .. } => ("heart", format!("{} fait un don", viewer.name)),
+        What::StreamOnline { .. } => ("radio", "En direct".to_owned()),
+        What::StreamOffline { .. } => ("radio", "Fin du direct".to_owned()),
+        _ => return None,
+    };
+    Some(told)
+}

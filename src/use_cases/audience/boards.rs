@@ -1,0 +1,160 @@
+//! The boards of « Direct »: one a channel, kept up with the log by a follower of this process and read by every page.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::domain::audience::channel::{ChannelId, ViewerSample};
+use crate::ports::PortError;
+use crate::ports::audience_log::{AudienceLog, Logged};
+use crate::ports::audience_source::{Health, Listening};
+use crate::ports::clock::Clock;
+use crate::ports::shelves::{Shelves, cards_of};
+use crate::ports::viewer_samples::ViewerSamples;
+use crate::read_models::{BroadcastCard, LiveBoard, WeekCard};
+
+/// How far back viewers are shown, in hours.
+const VIEWERS_HOURS: i64 = 12;
+
+/// The boards of all channels. Clones share them.
+#[derive(Clone)]
+pub struct Boards {
+    pub log: Arc<dyn AudienceLog>,
+    pub shelves: Arc<dyn Shelves>,
+    pub samples: Arc<dyn ViewerSamples>,
+    pub listening: Arc<dyn Listening>,
+    pub clock: Arc<dyn Clock>,
+    state: Arc<State>,
+}
+
+struct State {
+    boards: Mutex<BTreeMap<String, LiveBoard>>,
+    /// The newest number folded in.
+    seq: Mutex<i64>,
+    /// Tells of it; gone when the house closes.
+    folded: Mutex<Option<watch::Sender<i64>>>,
+}
+
+impl Boards {
+    pub fn new(
+        log: Arc<dyn AudienceLog>,
+        shelves: Arc<dyn Shelves>,
+        samples: Arc<dyn ViewerSamples>,
+        listening: Arc<dyn Listening>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let folded = Mutex::new(Some(watch::Sender::new(0)));
+        let state = Arc::new(State { boards: Mutex::default(), seq: Mutex::new(0), folded });
+        Self { log, shelves, samples, listening, clock, state }
+    }
+
+    fn boards(&self) -> MutexGuard<'_, BTreeMap<String, LiveBoard>> {
+        self.state.boards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folds the lives that are on air from their beginning, and then follows the log from its present end.
+    pub async fn take_up(&self) -> Result<(), PortError> {
+        let head = self.log.head().await?;
+        let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        for week in weeks.iter().filter(|week| !week.audience_aged) {
+            let broadcasts: Vec<BroadcastCard> =
+                cards_of(&*self.shelves, week.id.as_uuid()).await?;
+            for card in broadcasts.into_iter().filter(|card| card.ended_at.is_none()) {
+                self.fold_live(&card, head).await?;
+            }
+        }
+        self.folded_to(head);
+        Ok(())
+    }
+
+    async fn fold_live(&self, card: &BroadcastCard, head: i64) -> Result<(), PortError> {
+        let mut from = 0;
+        loop {
+            let batch = self.log.of_live(card.id, from).await?;
+            let Some(last) = batch.last() else { break };
+            from = last.seq;
+            for logged in batch.iter().filter(|logged| logged.seq <= head) {
+                self.fold(logged);
+            }
+            if from >= head {
+                break;
+            }
+        }
+        let now = self.clock.now();
+        let since = card.started_at.max(now - Duration::hours(VIEWERS_HOURS));
+        let Ok(channel) = ChannelId::try_new(card.channel.clone()) else { return Ok(()) };
+        let samples = self.samples.between(&channel, since, now).await?;
+        self.saw(&samples);
+        if let Some(board) = self.boards().get_mut(&card.channel) {
+            board.started_at.get_or_insert(card.started_at);
+        }
+        Ok(())
+    }
+
+    fn fold(&self, logged: &Logged) {
+        let mut boards = self.boards();
+        let board = boards.entry(logged.notice.channel.clone()).or_default();
+        board.apply(logged.seq, logged.live, &logged.notice);
+    }
+
+    /// Folds the next batch of the log; says how many notices it read.
+    pub async fn step(&self) -> Result<usize, PortError> {
+        let from = self.seq();
+        let batch = self.log.after(from).await?;
+        let Some(last) = batch.last() else { return Ok(0) };
+        for logged in &batch {
+            self.fold(logged);
+        }
+        self.folded_to(last.seq);
+        Ok(batch.len())
+    }
+
+    /// What was seen of viewers.
+    pub fn saw(&self, samples: &[ViewerSample]) {
+        for sample in samples {
+            if let Some(board) = self.boards().get_mut(sample.channel.as_str()) {
+                board.sample(sample);
+            }
+        }
+        self.folded_to(self.seq());
+    }
+
+    /// Looks at a channel's board; an empty one stands for a channel of which nothing was heard.
+    pub fn look<T>(&self, channel: &ChannelId, read: impl FnOnce(&LiveBoard) -> T) -> T {
+        match self.boards().get(channel.as_str()) {
+            Some(board) => read(board),
+            None => read(&LiveBoard::default()),
+        }
+    }
+
+    /// How listening to a channel does.
+    pub fn health(&self, channel: &ChannelId) -> Option<Health> {
+        self.listening.health(channel)
+    }
+
+    /// Resolves whenever a board has changed since the receiver last looked; fails once the house closes.
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        let folded = self.state.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        folded.as_ref().map_or_else(|| watch::channel(0).1, watch::Sender::subscribe)
+    }
+
+    /// Ends what follows the boards: the house closes.
+    pub fn close(&self) {
+        self.state.folded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn seq(&self) -> i64 {
+        *self.state.seq.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folded_to(&self, seq: i64) {
+        *self.state.seq.lock().unwrap_or_else(PoisonError::into_inner) = seq;
+        let folded = self.state.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folded) = folded.as_ref() {
+            folded.send_replace(seq);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which channels are on air: a live begins with its channel's stream, in the villa week of that day.
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+use crate::domain::audience::channel::{Seen, ViewerSample};
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::{LiveId, WeekId};
+use crate::domain::live::LiveEvent;
+use crate::domain::villa::{VillaEvent, WEEK_DAYS, week_of};
+use crate::ports::PortError;
+use crate::ports::ledger::{Commit, CommitError, Expectation};
+use crate::ports::shelves::cards_of;
+use crate::read_models::{BroadcastCard, WeekCard};
+use crate::use_cases::audience::Audience;
+
+/// What is said this long after the end of a stream still belongs to it, in minutes: people talk on.
+const TALK_AFTER_MIN: i64 = 10;
+
+/// A live that no look finds for this long, in minutes, has ended although nobody said so.
+const UNSEEN_MAX_MIN: i64 = 5;
+
+/// The lives under way, by channel.
+pub(super) type OnAir = BTreeMap<String, Broadcast>;
+
+/// A live under way, or over a moment ago.
+#[derive(Debug, Clone)]
+pub(super) struct Broadcast {
+    pub(super) live: LiveId,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) ended_at: Option<DateTime<Utc>>,
+    /// Makes pseudonyms; `None` once destroyed.
+    pub(super) key: Option<[u8; 32]>,
+}
+
+impl Broadcast {
+    /// Whether what happened then belongs to it.
+    pub(super) fn holds(&self, at: DateTime<Utc>) -> bool {
+        self.ended_at.is_none_or(|ended| at <= ended + Duration::minutes(TALK_AFTER_MIN))
+    }
+}
+
+impl Audience {
+    pub(super) fn on_air(&self) -> MutexGuard<'_, OnAir> {
+        self.state.on_air.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up the lives that were on air when this process began.
+    pub async fn take_up(&self) -> Result<(), PortError> {
+        let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        for week in weeks.iter().filter(|week| !week.audience_aged) {
+            let broadcasts: Vec<BroadcastCard> =
+                cards_of(&*self.shelves, week.id.as_uuid()).await?;
+            for card in broadcasts.into_iter().filter(|card| card.ended_at.is_none()) {
+                let key = self.ledger.week_key(week.id, self.clock.new_secret()).await?;
+                let (live, started_at) = (card.id, card.started_at);
+                let broadcast = Broadcast { live, started_at, ended_at: None, key };
+                self.on_air().insert(card.channel, broadcast);
+            }
+        }
+        Ok(())
+    }
+
+    /// A channel's stream began. Heard twice, by whomever, it is one live.
+    pub async fn began(
+        &self,
+        channel: &str,
+        title: &str,
+        started_at: DateTime<Utc>,
+    ) -> Result<LiveId, PortError> {
+        let live = LiveId::on_air(channel, started_at);
+        let is_known = |on_air: &OnAir| on_air.get(channel).is_some_and(|one| one.live == live);
+        if is_known(&self.on_air()) {
+            return Ok(live);
+        }
+        let week = self.week_of(started_at).await?;
+        let began = LiveEvent::Began {
+            live,
+            week,
+            channel: channel.to_owned(),
+            title: title.to_owned(),
+            started_at,
+        };
+        self.say_first(live.as_uuid(), began).await?;
+        let key = self.ledger.week_key(week, self.clock.new_secret()).await?;
+        let broadcast = Broadcast { live, started_at, ended_at: None, key };
+        self.on_air().insert(channel.to_owned(), broadcast);
+        Ok(live)
+    }
+
+    /// What a look at the streams tells: a live whose beginning was not heard begins, one that nobody sees any more has
+    /// ended. The platform's list lags behind, so a live is believed for [`UNSEEN_MAX_MIN`] minutes.
+    pub async fn seen(&self, samples: &[ViewerSample]) -> Result<(), PortError> {
+        for sample in samples {
+            let channel = sample.channel.as_str();
+            let on_air = self.on_air().get(channel).filter(|one| one.ended_at.is_none()).cloned();
+            match (&sample.seen, on_air) {
+                (Seen::Live { title, started_at: Some(started_at), .. }, on_air) => {
+                    if on_air.is_none_or(|one| one.started_at != *started_at) {
+                        self.began(channel, title, *started_at).await?;
+                    }
+                    self.unseen().remove(channel);
+                }
+                (Seen::Offline, Some(_)) => {
+                    let since =
+                        *self.unseen().entry(channel.to_owned()).or_insert(sample.fetched_at);
+                    if sample.fetched_at - since >= Duration::minutes(UNSEEN_MAX_MIN) {
+                        self.ended(channel, since).await?;
+                        self.unseen().remove(channel);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, BTreeMap<String, DateTime<Utc>>> {
+        self.state.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel's stream ended.
+    pub async fn ended(&self, channel: &str, ended_at: DateTime<Utc>) -> Result<(), PortError> {
+        let live = match self.on_air().get(channel) {
+            Some(broadcast) if broadcast.ended_at.is_none() => broadcast.live,
+            _ => return Ok(()),
+        };
+        let history = self.ledger.history(live.as_uuid()).await?;
+        let is_over =
+            |it: &Recorded<Event>| matches!(it.event, Event::Live(LiveEvent::Ended { .. }));
+        if !history.iter().any(is_over) {
+            let ended = LiveEvent::Ended { live, ended_at };
+            let commit = Commit { events: vec![ended.into()], ..Commit::default() };
+            said(self.ledger.commit(commit).await.map(|_| ()))?;
+        }
+        if let Some(broadcast) = self.on_air().get_mut(channel) {
+            broadcast.ended_at = Some(ended_at);
+        }
+        Ok(())
+    }
+
+    /// The villa week of a day, opened when nobody did: the live does not wait for paperwork.
+    async fn week_of(&self, at: DateTime<Utc>) -> Result<WeekId, PortError> {
+        let day = at.date_naive();
+        let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        let holds_day = |week: &&WeekCard| {
+            week.starts_on <= day && day < week.starts_on + Duration::days(WEEK_DAYS)
+        };
+        let latest =
+            weeks.iter().filter(holds_day).max_by_key(|week| (week.starts_on, week.opened_at));
+        if let Some(week) = latest {
+            return Ok(week.id);
+        }
+        let (name, starts_on) = week_of(day);
+        let week = WeekId::named(&name.folded());
+        let opened = VillaEvent::Opened { week, name, starts_on, by: None };
+        self.say_first(week.as_uuid(), opened).await?;
+        Ok(week)
+    }
+
+    /// Writes the first event of a subject, unless somebody else was first.
+    async fn say_first(&self, subject: Uuid, event: impl Into<Event>) -> Result<(), PortError> {
+        let commit = Commit {
+            events: vec![event.into()],
+            expect: Some(Expectation { subject, events: 0 }),
+            ..Commit::default()
+        };
+        said(self.ledger.commit(commit).await.map(|_| ()))
+    }
+}
+
+/// Somebody else said it at the same time: it is said.
+fn said(outcome: Result<(), CommitError>) -> Result<(), PortError> {
+    match outcome {
+        Ok(()) | Err(CommitError::Conflict | CommitError::LeaseLost) => Ok(()),
+        Err(CommitError::Port(error)) => Err(error),
+    }
+}

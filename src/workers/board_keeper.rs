@@ -1,0 +1,37 @@
+//! Keeps the boards of « Direct » up with the log.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::use_cases::audience::boards::Boards;
+
+/// How long it waits for news of other processes; those of this one wake it at once.
+const POLL: Duration = Duration::from_millis(500);
+/// Pause after a fault.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until `stop`.
+pub async fn run(boards: Boards, stop: CancellationToken) {
+    while let Err(error) = boards.take_up().await {
+        tracing::warn!(error = %error.chain(), "cannot fold the boards yet");
+        if stop.run_until_cancelled(tokio::time::sleep(FAULT_PAUSE)).await.is_none() {
+            return;
+        }
+    }
+    loop {
+        let pause = match boards.step().await {
+            Ok(0) => POLL,
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "the boards stand still");
+                FAULT_PAUSE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = boards.log.appended() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

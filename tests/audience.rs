@@ -1,0 +1,303 @@
+//! What is heard of the audience is kept whole and once, in memory and in PostgreSQL alike.
+
+mod notices;
+mod support;
+
+use std::sync::Arc;
+
+use notices::{CHANNEL, at, chat, deleted, follow, notice, offline, online, silenced, told_again};
+use spark::adapters::local_spool::LocalSpool;
+use spark::adapters::memory::{MemoryClock, MemorySpool};
+use spark::domain::audience::FactKind;
+use spark::domain::audience::happening::{Tier, What};
+use spark::domain::audience::notice::{Notice, Reading};
+use spark::domain::event::Event;
+use spark::domain::ids::LiveId;
+use spark::domain::live::LiveEvent;
+use spark::ports::audience_log::Logged;
+use spark::ports::spool::Spool;
+use spark::use_cases::audience::Audience;
+use support::databases::{Database, System};
+
+kept_by_memory_and_postgres!(
+    a_notice_comes_back_whole_and_in_order,
+    the_same_notice_twice_is_one,
+    one_happening_under_two_ids_is_one,
+    a_live_begins_with_its_stream_and_ends_with_it,
+    what_is_said_within_ten_minutes_after_the_end_still_belongs_to_the_live,
+    a_restarted_listener_goes_on_with_the_live,
+    two_listeners_begin_one_live,
+    chat_of_a_live_becomes_messages_and_facts_without_persons,
+    money_is_counted_from_one_telling,
+    a_deleted_message_leaves_no_word,
+    a_message_that_comes_after_its_deletion_leaves_no_word,
+    a_silenced_viewer_leaves_no_word_of_before,
+    an_erased_viewer_is_in_no_notice,
+    ageing_a_week_drops_its_notices_and_keeps_its_facts,
+    what_is_not_understood_is_kept,
+);
+
+fn audience(db: &Database, spool: Arc<dyn Spool>) -> Audience {
+    let clock = Arc::new(MemoryClock::default());
+    Audience::new(db.notices.clone(), db.ledger.clone(), db.shelves.clone(), spool, clock)
+}
+
+async fn hears(db: &Database, notices: &[Notice]) -> Audience {
+    let audience = audience(db, Arc::new(MemorySpool::default()));
+    audience.store(notices).await.unwrap();
+    audience
+}
+
+async fn logged(db: &Database) -> Vec<Notice> {
+    db.notices.after(0).await.unwrap().into_iter().map(|logged| logged.notice).collect()
+}
+
+/// The live that began at second 0.
+fn evening() -> LiveId {
+    LiveId::on_air(CHANNEL, at(0))
+}
+
+async fn texts(db: &Database) -> Vec<String> {
+    let messages = db.ledger.messages_of(evening()).await.unwrap();
+    messages.into_iter().map(|message| message.text).collect()
+}
+
+/// Kind and amount of each fact of the evening.
+async fn facts(db: &Database) -> Vec<(String, i64)> {
+    match &db.system {
+        System::Memory(memory, _) => memory
+            .facts_of(evening())
+            .into_iter()
+            .map(|fact| (fact.kind.as_str().to_owned(), fact.amount))
+            .collect(),
+        System::Postgres(pool) => sqlx::query_as(
+            "select kind, amount from audience_facts where live = $1 order by offset_ms, kind",
+        )
+        .bind(evening().as_uuid())
+        .fetch_all(pool)
+        .await
+        .unwrap(),
+    }
+}
+
+async fn a_notice_comes_back_whole_and_in_order(db: Database) {
+    let said = [online(0), chat(1, "anna", "Bonsoir 🎉"), follow(2, "bob"), offline(3)];
+    hears(&db, &said).await;
+    assert_eq!(logged(&db).await, said);
+    let numbers: Vec<i64> =
+        db.notices.after(0).await.unwrap().iter().map(|logged| logged.seq).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(db.notices.head().await.unwrap(), 4);
+    assert_eq!(db.notices.after(3).await.unwrap().len(), 1);
+}
+
+async fn the_same_notice_twice_is_one(db: Database) {
+    let said = [chat(1, "anna", "un"), chat(1, "anna", "un"), chat(2, "bob", "deux")];
+    let audience = hears(&db, &said).await;
+    audience.store(&said).await.unwrap();
+    assert_eq!(logged(&db).await, [said[0].clone(), said[2].clone()]);
+    let kept = audience.kept();
+    assert_eq!((kept.stored, kept.repeated), (2, 4));
+}
+
+async fn one_happening_under_two_ids_is_one(db: Database) {
+    let said = follow(2, "bob");
+    hears(&db, &[said.clone(), told_again(&said, "another")]).await;
+    hears(&db, &[told_again(&said, "a third")]).await;
+    assert_eq!(logged(&db).await, [said]);
+}
+
+async fn a_live_begins_with_its_stream_and_ends_with_it(db: Database) {
+    hears(&db, &[chat(-5, "anna", "déjà là"), online(0), chat(1, "anna", "gg"), offline(90)]).await;
+    let lives: Vec<Option<LiveId>> =
+        db.notices.after(0).await.unwrap().iter().map(|logged| logged.live).collect();
+    assert_eq!(lives, [None, Some(evening()), Some(evening()), Some(evening())]);
+    let history = db.ledger.history(evening().as_uuid()).await.unwrap();
+    let history: Vec<Event> = history.into_iter().map(|recorded| recorded.event).collect();
+    let [Event::Live(LiveEvent::Began { week, started_at, .. }), ended] = &history[..] else {
+        panic!("{history:?}");
+    };
+    assert_eq!(*started_at, at(0));
+    assert_eq!(*ended, LiveEvent::Ended { live: evening(), ended_at: at(90) }.into());
+    let week: spark::read_models::WeekCard =
+        spark::ports::shelves::find_card(&*db.shelves, week.as_uuid()).await.unwrap().unwrap();
+    assert_eq!(week.name, "Semaine du 16 novembre 2026", "nobody had opened one");
+}
+
+async fn what_is_said_within_ten_minutes_after_the_end_still_belongs_to_the_live(db: Database) {
+    hears(&db, &[online(0), offline(60), chat(61, "anna", "merci"), chat(700, "bob", "tard")])
+        .await;
+    assert_eq!(texts(&db).await, ["merci"]);
+}
+
+async fn a_restarted_listener_goes_on_with_the_live(db: Database) {
+    hears(&db, &[online(0)]).await;
+    let restarted = audience(&db.of_another_process().await, Arc::new(MemorySpool::default()));
+    restarted.take_up().await.unwrap();
+    restarted.store(&[chat(1, "anna", "encore là"), offline(2)]).await.unwrap();
+    assert_eq!(texts(&db).await, ["encore là"]);
+    assert_eq!(db.ledger.history(evening().as_uuid()).await.unwrap().len(), 2);
+}
+
+async fn two_listeners_begin_one_live(db: Database) {
+    let other = db.of_another_process().await;
+    let begun = [online(0)];
+    let (here, there) = tokio::join!(hears(&db, &begun), async {
+        let audience = audience(&other, Arc::new(MemorySpool::default()));
+        audience.store(&[told_again(&online(0), "another")]).await.unwrap();
+        audience
+    });
+    assert_eq!(here.kept().stored + there.kept().stored, 1);
+    assert_eq!(db.ledger.history(evening().as_uuid()).await.unwrap().len(), 1);
+}
+
+async fn chat_of_a_live_becomes_messages_and_facts_without_persons(db: Database) {
+    let said = [online(0), chat(3, "anna", "ooh"), chat(4, "bob", "!clip"), chat(5, "anna", "a")];
+    hears(&db, &said).await;
+    let messages = db.ledger.messages_of(evening()).await.unwrap();
+    let places: Vec<(i64, &str)> =
+        messages.iter().map(|message| (message.offset_ms, message.text.as_str())).collect();
+    assert_eq!(places, [(3_000, "ooh"), (4_000, "!clip"), (5_000, "a")]);
+    let expected = [("chat", 3), ("chat", 5), ("vote", 1), ("chat", 1)];
+    let expected: Vec<(String, i64)> =
+        expected.iter().map(|(kind, amount)| ((*kind).to_owned(), *amount)).collect();
+    assert_eq!(facts(&db).await, expected);
+    if let System::Postgres(pool) = &db.system {
+        let viewers: Vec<Vec<u8>> =
+            sqlx::query_scalar("select distinct viewer from audience_facts where kind = 'chat'")
+                .fetch_all(pool)
+                .await
+                .unwrap();
+        assert_eq!(viewers.len(), 2, "anna is one person, bob another");
+    }
+}
+
+async fn money_is_counted_from_one_telling(db: Database) {
+    let anna = || notices::viewer("anna");
+    let said = [
+        online(0),
+        notice(1, "channel.cheer", What::Cheered { viewer: Some(anna()), bits: 100 }),
+        notice(1, "channel.bits.use", What::BitsUsed { viewer: Some(anna()), bits: 100 }),
+        notice(2, "gift", What::SubsGifted { gifter: Some(anna()), total: 5, tier: Tier::One }),
+        notice(3, "s", What::Subscribed { viewer: anna(), tier: Tier::One, is_gift: true }),
+        notice(4, "s", What::Subscribed { viewer: anna(), tier: Tier::Two, is_gift: false }),
+    ];
+    hears(&db, &said).await;
+    let of = |kind: FactKind, amount| (kind.as_str().to_owned(), amount);
+    let expected = [of(FactKind::Cheer, 100), of(FactKind::Gift, 5), of(FactKind::Sub, 2)];
+    assert_eq!(facts(&db).await, expected);
+}
+
+/// No row of the log holds the word.
+async fn holds_no(db: &Database, word: &str) {
+    let left = logged(db).await;
+    assert!(left.iter().all(|notice| !format!("{notice:?}").contains(word)), "{left:?}");
+    assert!(texts(db).await.iter().all(|text| !text.contains(word)));
+}
+
+async fn a_deleted_message_leaves_no_word(db: Database) {
+    let said = [online(0), chat(1, "anna", "injure"), chat(2, "anna", "pardon"), deleted(3, 1)];
+    hears(&db, &said).await;
+    holds_no(&db, "injure").await;
+    assert_eq!(texts(&db).await, ["pardon"]);
+    assert_eq!(logged(&db).await.len(), 4, "that something was said stays known");
+    assert_eq!(facts(&db).await.len(), 2, "and counted");
+}
+
+async fn a_message_that_comes_after_its_deletion_leaves_no_word(db: Database) {
+    hears(&db, &[online(0), deleted(3, 1), chat(1, "anna", "injure")]).await;
+    hears(&db, &[silenced(9, "bob")]).await;
+    hears(&db, &[chat(8, "bob", "injure")]).await;
+    holds_no(&db, "injure").await;
+}
+
+async fn a_silenced_viewer_leaves_no_word_of_before(db: Database) {
+    let audience = hears(&db, &[online(0), chat(1, "bob", "injure"), chat(2, "anna", "oh")]).await;
+    audience.store(&[chat(3, "bob", "une injure"), silenced(4, "bob")]).await.unwrap();
+    holds_no(&db, "injure").await;
+    audience.store(&[chat(60, "bob", "pardon")]).await.unwrap();
+    assert_eq!(texts(&db).await, ["oh", "pardon"]);
+}
+
+async fn an_erased_viewer_is_in_no_notice(db: Database) {
+    let spool = MemorySpool::default();
+    let audience = audience(&db, Arc::new(spool.clone()));
+    let said = [online(0), chat(1, "anna", "un"), follow(2, "anna"), chat(3, "bob", "deux")];
+    audience.store(&said).await.unwrap();
+    spool.put(vec![chat(4, "anna", "quatre")]).await.unwrap();
+    assert_eq!(audience.erase_viewer(&notices::viewer_id("anna")).await.unwrap(), 4);
+    assert_eq!(logged(&db).await, [said[0].clone(), said[3].clone()]);
+    assert_eq!(texts(&db).await, ["deux"]);
+    assert!(spool.is_empty().await.unwrap());
+}
+
+async fn ageing_a_week_drops_its_notices_and_keeps_its_facts(db: Database) {
+    hears(&db, &[chat(-9, "anna", "avant"), online(0), chat(1, "anna", "un")]).await;
+    let history = db.ledger.history(evening().as_uuid()).await.unwrap();
+    let Event::Live(LiveEvent::Began { week, .. }) = history[0].event else { panic!() };
+    db.ledger.age_audience(week, &[evening()]).await.unwrap();
+    assert_eq!(logged(&db).await, [chat(-9, "anna", "avant")]);
+    assert_eq!(facts(&db).await.len(), 1);
+}
+
+async fn what_is_not_understood_is_kept(db: Database) {
+    let mut said = notice(1, "channel.tomorrow", What::ChatCleared);
+    said.reading = Reading::Unknown { reason: "nobody knows this kind".to_owned() };
+    said.raw = "{\"mots\":\"de\\u0000main\"}".to_owned();
+    hears(&db, &[said.clone()]).await;
+    assert_eq!(logged(&db).await, [said]);
+}
+
+/// The database goes away in the middle; what comes meanwhile waits on a real disk.
+#[tokio::test]
+async fn an_outage_loses_and_doubles_nothing() {
+    let db = Database::in_memory();
+    let System::Memory(memory, _) = &db.system else { unreachable!() };
+    let folder = tempfile::tempdir().unwrap();
+    let audience = audience(&db, Arc::new(LocalSpool::open(folder.path()).unwrap()));
+    audience.keep(vec![online(0), chat(1, "anna", "un")]).await;
+    memory.set_away(true);
+    audience.keep(vec![chat(2, "anna", "deux"), chat(3, "bob", "trois")]).await;
+    audience.drain().await.unwrap_err();
+    audience.keep(vec![chat(3, "bob", "trois"), chat(4, "carl", "quatre")]).await;
+    assert!(audience.kept().is_spooling, "the outage took place");
+    assert_eq!(audience.kept().spooled, 4);
+    memory.set_away(false);
+    audience.keep(vec![chat(5, "anna", "cinq")]).await;
+    assert_eq!(texts(&db).await, ["un"], "behind what waits");
+    while audience.drain().await.unwrap() {}
+    assert_eq!(texts(&db).await, ["un", "deux", "trois", "quatre", "cinq"]);
+    audience.keep(vec![chat(6, "bob", "six")]).await;
+    assert_eq!(texts(&db).await.len(), 6, "straight again");
+    assert_eq!(audience.kept().lost, 0);
+}
+
+/// PostgreSQL gives numbers before commits: a reader must not pass over one that commits late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_writers_leave_no_gap_behind_a_reader() {
+    let db = Database::in_postgres().await;
+    let others = [db.of_another_process().await, db.of_another_process().await];
+    let writers = [db.clone(), others[0].clone(), others[1].clone()].map(|db| {
+        let audience = audience(&db, Arc::new(MemorySpool::default()));
+        async move {
+            let number = std::process::id().into();
+            for n in 0..60 {
+                let mut said = chat(n, "anna", "un");
+                said.message_id = format!("{:p}-{n}-{number}", Arc::as_ptr(&db.notices));
+                said.reading = Reading::Noted;
+                audience.store(&[said]).await.unwrap();
+                let _: i64 = number;
+            }
+        }
+    });
+    let reader = async {
+        let mut seen: Vec<Logged> = Vec::new();
+        while seen.len() < 180 {
+            let from = seen.last().map_or(0, |logged| logged.seq);
+            seen.extend(db.notices.after(from).await.unwrap());
+        }
+        seen
+    };
+    let (_, seen) = tokio::join!(futures::future::join_all(writers), reader);
+    assert_eq!(seen.len(), 180);
+}
