@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use notices::{CHANNEL, at, chat, deleted, follow, notice, offline, online, silenced, told_again};
+use spark::adapters::clock::SystemClock;
 use spark::adapters::local_spool::LocalSpool;
 use spark::adapters::memory::{MemoryClock, MemorySpool};
 use spark::domain::audience::FactKind;
@@ -15,8 +16,10 @@ use spark::domain::event::Event;
 use spark::domain::ids::LiveId;
 use spark::domain::live::LiveEvent;
 use spark::ports::audience_log::Logged;
+use spark::ports::clock::Clock;
 use spark::ports::spool::Spool;
 use spark::use_cases::audience::Audience;
+use spark::use_cases::villa::Weeks;
 use support::databases::{Database, System};
 
 kept_by_memory_and_postgres!(
@@ -233,10 +236,13 @@ async fn an_erased_viewer_is_in_no_notice(db: Database) {
 
 async fn ageing_a_week_drops_its_notices_and_keeps_its_facts(db: Database) {
     hears(&db, &[chat(-9, "anna", "avant"), online(0), chat(1, "anna", "un")]).await;
-    let history = db.ledger.history(evening().as_uuid()).await.unwrap();
-    let Event::Live(LiveEvent::Began { week, .. }) = history[0].event else { panic!() };
-    db.ledger.age_audience(week, &[evening()]).await.unwrap();
-    assert_eq!(logged(&db).await, [chat(-9, "anna", "avant")]);
+    let weeks = Weeks { ledger: db.ledger.clone(), shelves: db.shelves.clone() };
+    let now = SystemClock.now();
+    assert_eq!(weeks.age(now.min(at(0))).await.unwrap(), 0, "not before its time");
+    // Sixty days on; what belongs to no live goes after a week.
+    assert_eq!(weeks.age(now.max(at(0)) + chrono::TimeDelta::days(60)).await.unwrap(), 1);
+    assert!(logged(&db).await.iter().all(|notice| notice.subject() != Some("said-1")));
+    assert_eq!(texts(&db).await, Vec::<String>::new());
     assert_eq!(facts(&db).await.len(), 1);
 }
 

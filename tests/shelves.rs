@@ -100,7 +100,13 @@ async fn a_rebuild_finds_the_one_card_that_was_tampered_with_and_mends_it(db: Da
         found.iter().map(|(model, rebuilt)| (*model, rebuilt.differing)).collect();
     assert_eq!(
         differing,
-        [(Model::Weeks, 0), (Model::Lives, 0), (Model::Moments, 0), (Model::Clips, 1)]
+        [
+            (Model::Weeks, 0),
+            (Model::Lives, 0),
+            (Model::Moments, 0),
+            (Model::Clips, 1),
+            (Model::Broadcasts, 0),
+        ]
     );
     assert_eq!(db.shelves.document(Model::Clips, key).await.unwrap(), Some(whole));
     let again = db.shelves.rebuild().await.unwrap();

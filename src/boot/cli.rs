@@ -51,6 +51,11 @@ enum Role {
     Migrate,
     /// Fold the read models anew from the event log, and compare
     Rebuild,
+    /// Erase everything one viewer left: chat, notices, what waits on the spool
+    Erase {
+        /// The viewer, by the number Twitch knows them by
+        viewer: String,
+    },
     /// Write the database and the list of media to one file
     Backup {
         /// The file to write
@@ -226,6 +231,7 @@ pub fn run() -> Result<ExitCode> {
             Role::Import(args) => crate::boot::import::import(&config, args).await,
             Role::Migrate => crate::boot::keep::migrate(&config).await,
             Role::Rebuild => crate::boot::keep::rebuild(&config).await,
+            Role::Erase { viewer } => crate::boot::keep::erase(&config, &viewer).await,
             Role::Backup { file } => crate::boot::keep::backup(&config, &file).await,
             Role::Restore { file, replace } => {
                 crate::boot::keep::restore(&config, &file, replace).await

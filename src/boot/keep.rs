@@ -1,15 +1,17 @@
 //! Keeping the database: bring it up to date, rebuild what is folded from it, back it up, bring it back.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use crate::adapters::clock::SystemClock;
 use crate::adapters::postgres::backup::{self, Manifest, MediaItem, Over};
-use crate::adapters::postgres::{MIGRATIONS, PostgresShelves};
+use crate::adapters::postgres::{MIGRATIONS, PostgresLedger, PostgresShelves};
 use crate::boot::config::Config;
 use crate::boot::wire::Database;
 use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
 use crate::ports::shelves::Shelves;
 
 /// Brings the database up to date.
@@ -35,6 +37,26 @@ pub(crate) async fn rebuild(config: &Config) -> Result<()> {
     if differing > 0 {
         println!("{differing} cards were not what the event log says; they are now.");
     }
+    Ok(())
+}
+
+/// Erases everything a viewer left; figures keep a pseudonym that means nothing outside its week.
+pub(crate) async fn erase(config: &Config, viewer: &str) -> Result<()> {
+    let is_number = !viewer.is_empty() && viewer.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        bail!(
+            "`{viewer}` is no viewer's number: it stands beside their name in what Twitch sends, such as 141981764"
+        );
+    }
+    let (database, pool) = Database::open_current(config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(pool.clone()));
+    let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
+    let audience = crate::boot::wire::audience(config, &pool, &clock, &ledger, &shelves)?;
+    let erased = audience.erase_viewer(viewer).await;
+    pool.close().await;
+    database.close().await?;
+    println!("Erased {} rows of viewer {viewer}.", erased?);
     Ok(())
 }
 

@@ -71,6 +71,7 @@ impl Server {
         ));
         tasks.spawn(crate::workers::sweeper::run(
             house.weeks.clone(),
+            house.audience.clone(),
             house.clock.clone(),
             stop.clone(),
         ));

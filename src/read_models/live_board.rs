@@ -112,7 +112,8 @@ impl LiveBoard {
                 }
             }
             What::MessageDeleted { message_id, .. } => {
-                self.forget(seq, |line| line.id == *message_id);
+                // One that is not here any more, or not yet, may be on somebody's page all the same.
+                self.lines.retain(|line| line.id != *message_id);
                 push(&mut self.gone, (seq, message_id.clone()), LINES_MAX);
             }
             What::ViewerSilenced { viewer_id } => {

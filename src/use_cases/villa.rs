@@ -10,7 +10,7 @@ use crate::domain::villa::{VillaEvent, WeekName, audience_ages_at};
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::shelves::{Shelves, cards_of, find_card};
-use crate::read_models::{LiveCard, WeekCard};
+use crate::read_models::{BroadcastCard, LiveCard, WeekCard};
 
 /// Days an id stays in the inbox: nothing repeats a message after that.
 const INBOX_KEPT_DAYS: i64 = 7;
@@ -47,12 +47,16 @@ impl Weeks {
         let mut aged = 0;
         for week in self.list().await?.into_iter().filter(|week| !week.audience_aged) {
             let lives: Vec<LiveCard> = cards_of(&*self.shelves, week.id.as_uuid()).await?;
-            let last_import = lives.iter().map(|live| live.imported_at).max();
-            let last_change = last_import.unwrap_or(week.opened_at).max(week.opened_at);
+            let broadcasts: Vec<BroadcastCard> =
+                cards_of(&*self.shelves, week.id.as_uuid()).await?;
+            let imported = lives.iter().map(|live| live.imported_at);
+            let on_air = broadcasts.iter().map(|live| live.ended_at.unwrap_or(live.started_at));
+            let last_change = imported.chain(on_air).fold(week.opened_at, DateTime::max);
             if now < audience_ages_at(week.starts_on, last_change) {
                 continue;
             }
-            let ids: Vec<LiveId> = lives.iter().map(|live| live.id).collect();
+            let ids = lives.iter().map(|live| live.id);
+            let ids: Vec<LiveId> = ids.chain(broadcasts.iter().map(|live| live.id)).collect();
             self.ledger.age_audience(week.id, &ids).await?;
             let commit = Commit {
                 events: vec![VillaEvent::AudienceAged { week: week.id }.into()],

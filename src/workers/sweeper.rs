@@ -1,4 +1,5 @@
-//! Lets go, once an hour, of what must not be kept: raw audience of weeks that are over, ids nobody repeats.
+//! Lets go, once an hour, of what must not be kept: raw audience of weeks that are over, ids nobody repeats. Makes room for
+//! what comes next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +7,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::clock::Clock;
+use crate::use_cases::audience::Audience;
 use crate::use_cases::villa::Weeks;
 
 /// Time between two rounds.
 const EVERY: Duration = Duration::from_hours(1);
 
 /// Runs until `stop`; the first round is at once.
-pub async fn run(weeks: Weeks, clock: Arc<dyn Clock>, stop: CancellationToken) {
+pub async fn run(weeks: Weeks, audience: Audience, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
         match weeks.age(clock.now()).await {
             Ok(0) => {}
@@ -20,6 +22,9 @@ pub async fn run(weeks: Weeks, clock: Arc<dyn Clock>, stop: CancellationToken) {
                 tracing::info!(weeks = aged, "dropped the raw audience of weeks that are over");
             }
             Err(error) => tracing::error!(error = %error.chain(), "could not let the audience age"),
+        }
+        if let Err(error) = audience.log.make_room(clock.now()).await {
+            tracing::error!(error = %error.chain(), "could not make room for the days ahead");
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -2,6 +2,7 @@
 
 mod access;
 mod channels;
+mod direct;
 mod forms;
 mod house;
 mod logins;

@@ -8,7 +8,7 @@ mod file;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ use crate::adapters::postgres::cluster::schema::applied_migrations;
 pub const TRANSFER_WAIT_MAX: Duration = Duration::from_hours(2);
 /// Longest wait of a restore for a table somebody else holds, and for a connection.
 const LOCK_WAIT_S: u32 = 10;
+/// A connection that was closed a moment ago is still counted: this long it may take its leave, looked at this often.
+const LEAVING_MAX: Duration = Duration::from_secs(2);
+const LEAVING_LOOK: Duration = Duration::from_millis(50);
 /// Bytes of a program's complaint that an error quotes.
 const COMPLAINT_BYTES_MAX: usize = 1500;
 
@@ -258,17 +261,26 @@ async fn prelude(connection: &mut PgConnection) -> Result<String, BackupError> {
 }
 
 async fn refuse_used(connection: &mut PgConnection) -> Result<(), BackupError> {
-    let connections: i64 = sqlx::query_scalar(
-        "select count(*)
-           from pg_stat_activity
-          where datname = current_database()
-            and backend_type = 'client backend'
-            and pid <> pg_backend_pid()",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(|source| BackupError::Query { doing: "counting its connections", source })?;
-    if connections == 0 { Ok(()) } else { Err(BackupError::InUse { connections }) }
+    let begun = Instant::now();
+    loop {
+        let connections: i64 = sqlx::query_scalar(
+            "select count(*)
+               from pg_stat_activity
+              where datname = current_database()
+                and backend_type = 'client backend'
+                and pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|source| BackupError::Query { doing: "counting its connections", source })?;
+        if connections == 0 {
+            return Ok(());
+        }
+        if begun.elapsed() > LEAVING_MAX {
+            return Err(BackupError::InUse { connections });
+        }
+        tokio::time::sleep(LEAVING_LOOK).await;
+    }
 }
 
 async fn refuse_rows(connection: &mut PgConnection) -> Result<(), BackupError> {
