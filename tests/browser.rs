@@ -277,6 +277,8 @@ async fn every_page(browser: &Client, house: &House, live: &str) -> Result<Vec<S
         format!("{live}/clips"),
         format!("{live}/clips?etat=valides"),
         format!("{live}/clips?etat=ecartes"),
+        format!("{base}/direct"),
+        format!("{base}/chaines"),
         format!("{base}/travaux"),
         format!("{base}/sante"),
         format!("{base}/equipe"),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::domain::audience::channel::{Seen, ViewerSample};
@@ -82,14 +82,28 @@ impl LiveBoard {
         let Some(happening) = notice.happening() else { return };
         self.last_at = self.last_at.max(Some(happening.at));
         if let Some(live) = live
-            && self.live != Some(live)
+            && self.live.replace(live).is_some_and(|before| before != live)
         {
-            let (title, category) = (self.title.clone(), self.category.clone());
-            let gaps = std::mem::take(&mut self.gaps);
-            *self = Self { live: Some(live), title, category, seq, gaps, ..Self::default() };
+            self.begin_anew();
             self.last_at = Some(happening.at);
         }
         self.fold(seq, happening);
+    }
+
+    /// Another live: what was said in the one before goes. What a look at the streams told of the new one stays.
+    fn begin_anew(&mut self) {
+        let before = std::mem::take(self);
+        let is_seen = before.ended_at.is_none();
+        *self = Self {
+            live: before.live,
+            title: before.title,
+            category: before.category,
+            started_at: before.started_at.filter(|_| is_seen),
+            viewers: if is_seen { before.viewers } else { VecDeque::new() },
+            seq: before.seq,
+            gaps: before.gaps,
+            ..Self::default()
+        };
     }
 
     fn fold(&mut self, seq: i64, happening: &Happening) {
@@ -145,7 +159,13 @@ impl LiveBoard {
         let viewers = match &sample.seen {
             Seen::Live { viewers, title, category, started_at } => {
                 (self.title, self.category) = (title.clone(), category.clone());
-                self.started_at = self.started_at.or(*started_at);
+                // A look that lags behind still shows a live that is over: only a later beginning is a new one.
+                let is_new = |at: DateTime<Utc>| {
+                    self.started_at.is_none_or(|known| at - known > TimeDelta::seconds(1))
+                };
+                if started_at.is_some_and(is_new) {
+                    (self.started_at, self.ended_at) = (*started_at, None);
+                }
                 Some(*viewers)
             }
             Seen::Failed => None,
@@ -252,4 +272,98 @@ fn told(what: &What) -> Option<(&'static str, String)> {
         _ => return None,
     };
     Some(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::audience::channel::ChannelId;
+    use crate::domain::audience::happening::{Chat, Viewer};
+    use crate::domain::audience::notice::Reading;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).expect("an instant")
+    }
+
+    fn live(number: u128) -> Option<LiveId> {
+        Some(LiveId::from_uuid(Uuid::from_u128(number)))
+    }
+
+    fn notice(second: i64, what: What) -> Notice {
+        let happening = Happening {
+            message_id: second.to_string(),
+            at: at(second),
+            channel: "1".into(),
+            business_id: None,
+            what,
+        };
+        Notice {
+            message_id: second.to_string(),
+            heard_at: at(second),
+            channel: "1".into(),
+            kind: String::new(),
+            version: String::new(),
+            raw: String::new(),
+            reading: Reading::Understood(Box::new(happening)),
+        }
+    }
+
+    fn said(second: i64) -> Notice {
+        let viewer = Viewer { id: "7".into(), name: "Anna".into() };
+        notice(
+            second,
+            What::Chat(Chat {
+                message_id: format!("m{second}"),
+                viewer,
+                text: "oh".into(),
+                trusted: false,
+                bits: 0,
+                copied_from: None,
+            }),
+        )
+    }
+
+    fn seen(second: i64, started: i64) -> ViewerSample {
+        ViewerSample {
+            channel: ChannelId::try_new("1").expect("a number"),
+            fetched_at: at(second),
+            seen: Seen::Live {
+                viewers: 40,
+                title: "La villa".into(),
+                category: String::new(),
+                started_at: Some(at(started)),
+            },
+        }
+    }
+
+    #[test]
+    fn a_live_found_by_a_look_keeps_its_figures_and_its_chat() {
+        let mut board = LiveBoard::default();
+        board.apply(1, None, &said(1));
+        board.sample(&seen(2, 0));
+        board.apply(2, live(1), &said(3));
+        assert_eq!((board.started_at, board.watching()), (Some(at(0)), Some(40)));
+        assert_eq!((board.lines.len(), board.messages), (2, 2));
+    }
+
+    #[test]
+    fn another_live_begins_with_an_empty_board() {
+        let mut board = LiveBoard::default();
+        let online = || What::StreamOnline { stream_id: "s".into() };
+        board.apply(1, live(1), &notice(0, online()));
+        board.apply(2, live(1), &said(5));
+        board.apply(3, live(1), &notice(9, What::StreamOffline { stream_id: None }));
+        // The list of streams lags behind.
+        board.sample(&seen(10, 0));
+        assert_eq!(board.ended_at, Some(at(9)), "over is over");
+        board.apply(4, live(2), &notice(100, online()));
+        board.apply(5, live(2), &said(101));
+        assert_eq!((board.started_at, board.ended_at), (Some(at(100)), None));
+        assert_eq!((board.lines.len(), board.messages), (1, 1));
+        // A second look at the same live changes nothing; one at a later one does.
+        board.sample(&seen(110, 100));
+        assert_eq!(board.started_at, Some(at(100)));
+    }
 }
