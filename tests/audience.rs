@@ -249,7 +249,7 @@ async fn ageing_a_week_drops_its_notices_and_keeps_its_facts(db: Database) {
 async fn what_is_not_understood_is_kept(db: Database) {
     let mut said = notice(1, "channel.tomorrow", What::ChatCleared);
     said.reading = Reading::Unknown { reason: "nobody knows this kind".to_owned() };
-    said.raw = "{\"mots\":\"de\\u0000main\"}".to_owned();
+    said.raw = String::from("{\"mots\":\"de\\u0000main\"}");
     hears(&db, &[said.clone()]).await;
     assert_eq!(logged(&db).await, [said]);
 }

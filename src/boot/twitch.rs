@@ -101,10 +101,10 @@ fn verdict<'a>(file: &'a str, payload: &[u8]) -> Verdict<'a> {
     let message_type = Some(envelope.message_type);
     match envelope.message {
         Message::Unknown { reason } => line(message_type, None, "unknown", Some(reason)),
-        Message::Welcome(_) | Message::Keepalive | Message::Reconnect { .. } => {
-            line(message_type, None, "typed", None)
-        }
-        Message::Challenge { proves: Proof::ConduitShard { .. }, .. } => {
+        Message::Welcome(_)
+        | Message::Keepalive
+        | Message::Reconnect { .. }
+        | Message::Challenge { proves: Proof::ConduitShard { .. }, .. } => {
             line(message_type, None, "typed", None)
         }
         Message::Revocation(of) | Message::Challenge { proves: Proof::Subscription(of), .. } => {

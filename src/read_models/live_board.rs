@@ -287,8 +287,8 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + second, 0).expect("an instant")
     }
 
-    fn live(number: u128) -> Option<LiveId> {
-        Some(LiveId::from_uuid(Uuid::from_u128(number)))
+    fn live(number: u128) -> LiveId {
+        LiveId::from_uuid(Uuid::from_u128(number))
     }
 
     fn notice(second: i64, what: What) -> Notice {
@@ -343,7 +343,7 @@ mod tests {
         let mut board = LiveBoard::default();
         board.apply(1, None, &said(1));
         board.sample(&seen(2, 0));
-        board.apply(2, live(1), &said(3));
+        board.apply(2, Some(live(1)), &said(3));
         assert_eq!((board.started_at, board.watching()), (Some(at(0)), Some(40)));
         assert_eq!((board.lines.len(), board.messages), (2, 2));
     }
@@ -352,14 +352,14 @@ mod tests {
     fn another_live_begins_with_an_empty_board() {
         let mut board = LiveBoard::default();
         let online = || What::StreamOnline { stream_id: "s".into() };
-        board.apply(1, live(1), &notice(0, online()));
-        board.apply(2, live(1), &said(5));
-        board.apply(3, live(1), &notice(9, What::StreamOffline { stream_id: None }));
+        board.apply(1, Some(live(1)), &notice(0, online()));
+        board.apply(2, Some(live(1)), &said(5));
+        board.apply(3, Some(live(1)), &notice(9, What::StreamOffline { stream_id: None }));
         // The list of streams lags behind.
         board.sample(&seen(10, 0));
         assert_eq!(board.ended_at, Some(at(9)), "over is over");
-        board.apply(4, live(2), &notice(100, online()));
-        board.apply(5, live(2), &said(101));
+        board.apply(4, Some(live(2)), &notice(100, online()));
+        board.apply(5, Some(live(2)), &said(101));
         assert_eq!((board.started_at, board.ended_at), (Some(at(100)), None));
         assert_eq!((board.lines.len(), board.messages), (1, 1));
         // A second look at the same live changes nothing; one at a later one does.

@@ -85,17 +85,18 @@ fn next(reader: &mut impl Read, left: u64) -> std::io::Result<(Next, u64)> {
     if left < HEAD_BYTES {
         return Ok((Next::End, 0));
     }
-    let mut head = [0; HEAD_BYTES as usize];
-    reader.read_exact(&mut head)?;
-    let [a, b, c, d, e, f, g, h] = head;
-    let length = u32::from_le_bytes([a, b, c, d]);
+    let mut word = [0; 4];
+    reader.read_exact(&mut word)?;
+    let length = u32::from_le_bytes(word);
+    reader.read_exact(&mut word)?;
+    let checksum = u32::from_le_bytes(word);
     let bytes = u64::from(length) + HEAD_BYTES;
     if length > RECORD_BYTES_MAX || bytes > left {
         return Ok((Next::End, 0));
     }
     let mut body = vec![0; length as usize];
     reader.read_exact(&mut body)?;
-    let is_whole = crc32c::crc32c(&body) == u32::from_le_bytes([e, f, g, h]);
+    let is_whole = crc32c::crc32c(&body) == checksum;
     let notice = is_whole.then(|| serde_json::from_slice(&body).ok()).flatten();
     Ok((notice.map_or(Next::Damaged, Next::Whole), bytes))
 }

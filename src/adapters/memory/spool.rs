@@ -49,7 +49,7 @@ impl Spool for MemorySpool {
     async fn oldest(&self, limit: usize) -> Result<Held, PortError> {
         let state = self.state();
         let held = || state.notices.iter().take(limit);
-        let mark = held().last().map(|(number, _)| Mark { segment: 0, offset: *number });
+        let mark = held().next_back().map(|(number, _)| Mark { segment: 0, offset: *number });
         Ok(Held { notices: held().map(|(_, notice)| notice.clone()).collect(), mark })
     }
 

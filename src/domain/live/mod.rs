@@ -27,7 +27,6 @@ pub struct Recording {
 }
 
 /// What happened to a live session.
-#[expect(clippy::large_enum_variant, reason = "events are few, and matched more often than moved")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LiveEvent {

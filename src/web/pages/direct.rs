@@ -1,6 +1,7 @@
 //! « Direct »: one channel while it is on air, readable from two metres, and its stream of changes.
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::time::Duration;
 
 use askama::Template;
@@ -137,7 +138,7 @@ fn curve(values: &[Option<f64>]) -> String {
         };
         let letter = if is_drawing { 'L' } else { 'M' };
         let (x, y) = (index as f64 * step, 100.0 - value / highest * 96.0);
-        path.push_str(&format!("{letter}{x:.0} {y:.1}"));
+        let _ = write!(path, "{letter}{x:.0} {y:.1}");
         is_drawing = true;
     }
     path
@@ -203,13 +204,11 @@ struct EmptyPage {
 pub(super) async fn front(State(app): State<App>, user: User) -> Result<Response, Problem> {
     let channels = app.channels.list().await?;
     let on_air = channels.iter().find(|channel| is_on_air(&app, &channel.id));
-    match on_air.or(channels.first()) {
-        Some(channel) => Ok(Redirect::to(&format!("/direct/{}", channel.id)).into_response()),
-        None => {
-            let shell = Shell::new(&user, Place::Live);
-            Ok(page(&EmptyPage { shell })?.into_response())
-        }
+    if let Some(channel) = on_air.or(channels.first()) {
+        return Ok(Redirect::to(&format!("/direct/{}", channel.id)).into_response());
     }
+    let shell = Shell::new(&user, Place::Live);
+    Ok(page(&EmptyPage { shell })?.into_response())
 }
 
 fn is_on_air(app: &App, channel: &ChannelId) -> bool {

@@ -145,6 +145,7 @@ impl Reading {
         self
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "how every reader ends")]
     fn done(self) -> Result<Option<Self>, String> {
         Ok(Some(self))
     }

@@ -18,7 +18,7 @@ use crate::ports::audience_source::State;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A session that lasted this long was a good one: the next pause is the first again.
-const GOOD_SESSION: Duration = Duration::from_secs(60);
+const GOOD_SESSION: Duration = Duration::from_mins(1);
 
 /// Keeps one channel listened to until `stop`.
 pub(super) async fn live(house: Arc<House>, channel: ChannelId, stop: CancellationToken) {

@@ -130,7 +130,7 @@ async fn watch(house: Arc<House>, stop: CancellationToken) {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %error.chain(), "cannot read which channels are linked")
+                tracing::warn!(error = %error.chain(), "cannot read which channels are linked");
             }
         }
         if stop.run_until_cancelled(tokio::time::sleep(CHANNELS_LOOK)).await.is_none() {

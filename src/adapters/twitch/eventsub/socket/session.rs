@@ -75,7 +75,6 @@ pub(super) struct Session<'a> {
     channel: &'a ChannelId,
     /// When the last frame came: until then everything was heard, once subscribed.
     heard: Option<DateTime<Utc>>,
-    session_id: String,
     keepalive: Duration,
     /// Under way after a fresh welcome.
     subscribing: Option<JoinHandle<Subscribed>>,
@@ -91,6 +90,7 @@ struct Welcomed {
 }
 
 /// What happens next.
+#[expect(clippy::large_enum_variant, reason = "made and taken apart in the same step")]
 enum Next {
     Frame(Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>),
     Silence,
@@ -104,7 +104,6 @@ impl<'a> Session<'a> {
             house,
             channel,
             heard: None,
-            session_id: String::new(),
             keepalive: Duration::from_secs(KEEPALIVE_S),
             subscribing: None,
             successor: None,
@@ -185,7 +184,7 @@ impl<'a> Session<'a> {
                             deadline = self.deadline();
                         }
                         Err(end) => {
-                            tracing::warn!(channel = %self.channel, "the successor failed: {end}")
+                            tracing::warn!(channel = %self.channel, "the successor failed: {end}");
                         }
                     }
                 }
@@ -208,7 +207,6 @@ impl<'a> Session<'a> {
     }
 
     fn welcome(&mut self, welcomed: Welcomed) -> Socket {
-        self.session_id = welcomed.session_id;
         self.keepalive = welcomed.keepalive.unwrap_or(self.keepalive);
         let now = self.house.clock.now();
         self.house.note(self.channel, |health| {
