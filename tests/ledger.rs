@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use spark::adapters::postgres::SILENT_TRANSACTION_MAX;
 use spark::domain::job::{JobState, Lane};
 use spark::ports::ledger::{
     Commit, CommitError, CursorMove, EVENTS_BATCH_MAX, Expectation, Ledger,
@@ -374,6 +375,32 @@ async fn a_slow_commit_is_not_overtaken() {
     let rest = db.ledger.events_after(reader.cursor()).await.unwrap();
     reader.take(rest.into_iter().map(|event| event.seq).collect());
     assert_eq!(reader.seen, [1, 2]);
+}
+
+/// A process that is frozen in the middle of a commit holds every other up only for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_writer_lets_go_of_its_locks() {
+    let db = Database::in_postgres().await;
+    let System::Postgres(pool) = &db.system else { unreachable!("it is PostgreSQL") };
+    let options = pool.connect_options().as_ref().clone();
+    let frozen = spark::adapters::postgres::open_pool(options).await.unwrap();
+    let mut silent = frozen.begin().await.unwrap();
+    sqlx::query("lock table event_log in access exclusive mode")
+        .execute(&mut *silent)
+        .await
+        .unwrap();
+    let other = tokio::spawn({
+        let db = db.of_another_process().await;
+        async move { db.write(vec![samples::clip_requested(1)]).await }
+    });
+    support::until_waiting(pool, "relation").await;
+
+    let written = tokio::time::timeout(2 * SILENT_TRANSACTION_MAX, other).await;
+
+    written.expect("the frozen one still holds the log").unwrap();
+    let gone = sqlx::query("select 1").execute(&mut *silent).await;
+    assert!(gone.is_err(), "its transaction was ended: {gone:?}");
+    assert_eq!(db.sequence().await, [1]);
 }
 
 /// The control: the same reader over numbers from a bare sequence does skip what a slow writer commits late. If this

@@ -36,6 +36,9 @@ pub const CONNECTIONS_MAX: u32 = 10;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may stand idle before it is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How long a session may sit in a transaction without a word before the server ends it. A process that is frozen
+/// (stopped, swapped out, its machine asleep) would else keep the appender's lock or a follower's row from every other.
+pub const SILENT_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -68,6 +71,15 @@ pub async fn open_pool(options: PgConnectOptions) -> Result<PgPool, ConnectError
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(IDLE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query("select set_config('idle_in_transaction_session_timeout', $1, false)")
+                    .bind(format!("{}ms", SILENT_TRANSACTION_MAX.as_millis()))
+                    .execute(connection)
+                    .await
+                    .map(drop)
+            })
+        })
         .connect_with(options.application_name("spark"))
         .await
         .map_err(ConnectError::Unreachable)
@@ -91,10 +103,11 @@ fn may_pass(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Class 40: rolled back to let another through; 53: out of resources; 57: stopped by an operator.
-        sqlx::Error::Database(database) => database
-            .code()
-            .is_some_and(|code| ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())])),
+        // Class 40: rolled back to let another through; 53: out of resources; 57: stopped by an operator; 25P03: silent
+        // for too long within a transaction.
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            code == "25P03" || ["40", "53", "57", "08"].contains(&&code[..2.min(code.len())])
+        }),
         _ => false,
     }
 }
