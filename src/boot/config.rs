@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::adapters::twitch::TwitchSettings;
+use crate::domain::moments::params::Params;
 use crate::ports::vault::Secret;
 
 /// Prefix of our variables.
@@ -17,7 +18,7 @@ const PREFIX: &str = "SPARK_";
 /// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Keys whose values are numbers; a password of digits is still a text.
-const NUMBERS: [&str; 2] = ["upload_bytes_max", "behind_proxy"];
+const NUMBERS: [&str; 4] = ["upload_bytes_max", "behind_proxy", "live_score_min", "live_spacing_s"];
 /// The settings file looked for when no flag names one.
 pub(crate) const CONFIG_FILE: &str = "spark.toml";
 
@@ -29,6 +30,7 @@ pub(crate) struct Config {
     pub data: DataConfig,
     pub database: DatabaseConfig,
     pub web: WebConfig,
+    pub moments: MomentsConfig,
     pub reels: ReelsConfig,
     pub twitch: TwitchConfig,
     pub logs: LogsConfig,
@@ -64,6 +66,16 @@ pub(crate) struct WebConfig {
     pub measures_token: Option<String>,
     /// 1 when a proxy of ours stands before and names the client last in `X-Forwarded-For`.
     pub behind_proxy: u8,
+}
+
+/// Moments while a live is on air.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MomentsConfig {
+    /// Moments below this score are not told: 2.5 tells about ten an hour, more lets fewer through.
+    pub live_score_min: f64,
+    /// Seconds from one moment to the next, at least.
+    pub live_spacing_s: u32,
 }
 
 /// What reels carry.
@@ -124,6 +136,24 @@ impl Default for WebConfig {
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
             measures_token: None,
             behind_proxy: 0,
+        }
+    }
+}
+
+impl Default for MomentsConfig {
+    fn default() -> Self {
+        let Params { score_min, refractory_s, .. } = Params::live();
+        Self { live_score_min: score_min, live_spacing_s: refractory_s }
+    }
+}
+
+impl MomentsConfig {
+    /// As the detector takes it.
+    pub(crate) fn live(&self) -> Params {
+        Params {
+            score_min: self.live_score_min,
+            refractory_s: self.live_spacing_s,
+            ..Params::live()
         }
     }
 }
@@ -238,8 +268,10 @@ fn read_table(path: &Path) -> Result<Table, ConfigError> {
 fn set(table: &mut Table, section: &str, key: &str, raw: &str) {
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(section) = section {
-        let value = match raw.parse::<i64>() {
-            Ok(number) if NUMBERS.contains(&key) => Value::Integer(number),
+        let is_number = NUMBERS.contains(&key);
+        let value = match (raw.parse::<i64>(), raw.parse::<f64>()) {
+            (Ok(number), _) if is_number => Value::Integer(number),
+            (_, Ok(number)) if is_number => Value::Float(number),
             _ => Value::String(raw.to_owned()),
         };
         section.insert(key.to_owned(), value);

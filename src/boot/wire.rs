@@ -174,10 +174,12 @@ impl House {
         let sockets = listen_to_channels(config, &channels, &audience, &clock)?;
         let boards = Boards::new(
             audience.log.clone(),
+            ledger.clone(),
             shelves.clone(),
             samples.clone(),
             Arc::new(sockets.health()),
             clock.clone(),
+            config.moments.live(),
         );
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {

@@ -1,7 +1,7 @@
 //! A live as its streamer sees it: since when on air, how fast the chat goes, what just happened, what was said. A pure fold
 //! over notices, bounded whatever the evening brings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -10,6 +10,8 @@ use crate::domain::audience::channel::{Seen, ViewerSample};
 use crate::domain::audience::happening::{Happening, Phase, Price, What};
 use crate::domain::audience::notice::Notice;
 use crate::domain::ids::LiveId;
+use crate::domain::moments::moment::Moment;
+use crate::domain::moments::votes::is_vote;
 
 /// Chat lines kept.
 const LINES_MAX: usize = 400;
@@ -23,6 +25,10 @@ const PULSE_STEPS_MAX: usize = 180;
 const VIEWERS_MAX: usize = 720;
 /// Gaps kept.
 const GAPS_MAX: usize = 50;
+/// Votes for a clip kept.
+const VOTES_MAX: usize = 500;
+/// A vote for a clip is shown this long, in seconds.
+const VOTE_SHOWN_S: i64 = 60;
 
 /// One channel, as far back as a streamer looks.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +50,10 @@ pub struct LiveBoard {
     pub gaps: VecDeque<(DateTime<Utc>, DateTime<Utc>)>,
     /// How many watched, look by look; `None` where a look failed.
     pub viewers: VecDeque<(DateTime<Utc>, Option<u32>)>,
+    /// The latest moment.
+    pub moment: Option<Moment>,
+    /// Who asked for a clip, and when.
+    votes: VecDeque<(DateTime<Utc>, String)>,
     /// Ids of messages that had to go, with the notice that said so.
     gone: VecDeque<(i64, String)>,
 }
@@ -119,6 +129,9 @@ impl LiveBoard {
                     trusted: chat.trusted,
                 };
                 push(&mut self.lines, line, LINES_MAX);
+                if is_vote(&chat.text) {
+                    push(&mut self.votes, (happening.at, chat.viewer.id.clone()), VOTES_MAX);
+                }
                 self.messages += 1;
                 *self.pulse.entry(happening.at.timestamp() / PULSE_STEP_S).or_insert(0) += 1;
                 while self.pulse.len() > PULSE_STEPS_MAX {
@@ -172,6 +185,21 @@ impl LiveBoard {
             Seen::Offline => return,
         };
         push(&mut self.viewers, (sample.fetched_at, viewers), VIEWERS_MAX);
+    }
+
+    /// A moment was found. One that comes late does not take the place of a later one.
+    pub fn found(&mut self, live: LiveId, moment: &Moment) {
+        let is_latest = |shown: &Moment| shown.peak_s <= moment.peak_s;
+        if self.live == Some(live) && self.moment.as_ref().is_none_or(is_latest) {
+            self.moment = Some(moment.clone());
+        }
+    }
+
+    /// How many people asked for a clip in the last minute.
+    pub fn voters(&self, now: DateTime<Utc>) -> usize {
+        let recent = |at: DateTime<Utc>| (now - at).num_seconds() < VOTE_SHOWN_S;
+        let voters = self.votes.iter().filter(|(at, _)| recent(*at)).map(|(_, who)| who);
+        voters.collect::<BTreeSet<_>>().len()
     }
 
     /// How many watch, as far as the last look tells.

@@ -13,7 +13,7 @@ use crate::read_models::{Card, Model};
 pub struct MomentCard {
     pub id: MomentId,
     pub live: LiveId,
-    /// 0 is the best of the live.
+    /// 0 is the best of the live; while it is on air, all stand at 0.
     pub rank: u32,
     pub found: Moment,
 }
@@ -22,17 +22,25 @@ impl Card for MomentCard {
     const MODEL: Model = Model::Moments;
 
     fn begin(event: &Recorded<Event>) -> Option<Self> {
-        let Event::Moment(MomentEvent::Detected { moment, live, rank, found }) = &event.event
-        else {
-            return None;
-        };
-        Some(Self { id: *moment, live: *live, rank: *rank, found: found.clone() })
+        let Event::Moment(event) = &event.event else { return None };
+        Some(match event {
+            MomentEvent::Detected { moment, live, rank, found } => {
+                Self { id: *moment, live: *live, rank: *rank, found: found.clone() }
+            }
+            MomentEvent::Told { moment, live, found } => {
+                Self { id: *moment, live: *live, rank: 0, found: found.clone() }
+            }
+        })
     }
 
     fn apply(&mut self, event: &Recorded<Event>) {
-        if let Event::Moment(MomentEvent::Detected { rank, found, .. }) = &event.event {
-            self.rank = *rank;
-            self.found = found.clone();
+        match &event.event {
+            Event::Moment(MomentEvent::Detected { rank, found, .. }) => {
+                self.rank = *rank;
+                self.found = found.clone();
+            }
+            Event::Moment(MomentEvent::Told { found, .. }) => self.found = found.clone(),
+            _ => {}
         }
     }
 

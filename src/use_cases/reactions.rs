@@ -53,7 +53,9 @@ pub fn react(event: &Event) -> Effects {
         Event::Clip(
             ClipEvent::Cut { clip, reel_follows: true, .. } | ClipEvent::ReelRequested { clip, .. },
         ) => Effects::job(Job::RenderReel { clip: *clip }),
-        Event::Clip(
+        // A live on air has no recording to cut from yet.
+        Event::Moment(MomentEvent::Told { .. })
+        | Event::Clip(
             ClipEvent::Cut { reel_follows: false, .. }
             | ClipEvent::CutFailed { .. }
             | ClipEvent::Approved { .. }

@@ -1,6 +1,6 @@
 //! Keeps the boards of « Direct » up with the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +19,16 @@ pub async fn run(boards: Boards, stop: CancellationToken) {
             return;
         }
     }
+    let mut ticked = Instant::now();
     loop {
-        let pause = match boards.step().await {
+        let stepped = boards.step().await;
+        if ticked.elapsed() >= POLL {
+            ticked = Instant::now();
+            if let Err(error) = boards.tick().await {
+                tracing::warn!(error = %error.chain(), "moments wait to be written down");
+            }
+        }
+        let pause = match stepped {
             Ok(0) => POLL,
             Ok(_) => continue,
             Err(error) => {

@@ -56,6 +56,7 @@
     const state = $("[data-state]");
     state.className = `state ${figures.listening_class} heard`;
     $("[data-gaps]").hidden = !figures.gaps;
+    $("[data-votes]").hidden = !figures.votes;
     const button = $("[data-mark] button");
     if (button) button.disabled = !figures.is_on_air;
     const follows = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 60;

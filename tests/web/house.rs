@@ -283,10 +283,12 @@ fn parts(
         audience: audience.clone(),
         boards: Boards::new(
             audience.log.clone(),
+            audience.ledger.clone(),
             audience.shelves.clone(),
             Arc::new(MemoryViewerSamples::default()),
             Arc::new(Deaf),
             clock.clone(),
+            spark::domain::moments::params::Params::live(),
         ),
         channels,
         lives,

@@ -1,6 +1,6 @@
 //! The boards of « Direct »: one a channel, kept up with the log by a follower of this process and read by every page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Duration;
@@ -8,21 +8,31 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::domain::audience::channel::{ChannelId, ViewerSample};
+use crate::domain::ids::LiveId;
+use crate::domain::moments::params::Params;
 use crate::ports::PortError;
 use crate::ports::audience_log::{AudienceLog, Logged};
 use crate::ports::audience_source::{Health, Listening};
 use crate::ports::clock::Clock;
-use crate::ports::shelves::{Shelves, cards_of};
+use crate::ports::ledger::Ledger;
+use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::ports::viewer_samples::ViewerSamples;
-use crate::read_models::{BroadcastCard, LiveBoard, WeekCard};
+use crate::read_models::{BroadcastCard, LiveBoard, MomentCard, WeekCard};
+use crate::use_cases::audience::mark::Mark;
+use crate::use_cases::audience::moments::{Found, Watch, tell};
 
 /// How far back viewers are shown, in hours.
 const VIEWERS_HOURS: i64 = 12;
+/// Two readings of a live that peak this close, in seconds, found the same moment.
+const SAME_MOMENT_S: f64 = 15.0;
+/// Moments that wait for the database at most; the oldest are left out, and found again at the next start.
+const UNTOLD_MAX: usize = 1_000;
 
 /// The boards of all channels. Clones share them.
 #[derive(Clone)]
 pub struct Boards {
     pub log: Arc<dyn AudienceLog>,
+    pub ledger: Arc<dyn Ledger>,
     pub shelves: Arc<dyn Shelves>,
     pub samples: Arc<dyn ViewerSamples>,
     pub listening: Arc<dyn Listening>,
@@ -32,6 +42,9 @@ pub struct Boards {
 
 struct State {
     boards: Mutex<BTreeMap<String, LiveBoard>>,
+    watch: Mutex<Watch>,
+    /// Moments that are found and not written down yet.
+    untold: Mutex<VecDeque<Found>>,
     /// The newest number folded in.
     seq: Mutex<i64>,
     /// Tells of it; gone when the house closes.
@@ -39,20 +52,37 @@ struct State {
 }
 
 impl Boards {
+    /// `moments` says how the moments of lives on air are found, and how many.
     pub fn new(
         log: Arc<dyn AudienceLog>,
+        ledger: Arc<dyn Ledger>,
         shelves: Arc<dyn Shelves>,
         samples: Arc<dyn ViewerSamples>,
         listening: Arc<dyn Listening>,
         clock: Arc<dyn Clock>,
+        moments: Params,
     ) -> Self {
         let folded = Mutex::new(Some(watch::Sender::new(0)));
-        let state = Arc::new(State { boards: Mutex::default(), seq: Mutex::new(0), folded });
-        Self { log, shelves, samples, listening, clock, state }
+        let state = Arc::new(State {
+            boards: Mutex::default(),
+            watch: Mutex::new(Watch::new(moments)),
+            untold: Mutex::default(),
+            seq: Mutex::new(0),
+            folded,
+        });
+        Self { log, ledger, shelves, samples, listening, clock, state }
     }
 
     fn boards(&self) -> MutexGuard<'_, BTreeMap<String, LiveBoard>> {
         self.state.boards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.state.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, VecDeque<Found>> {
+        self.state.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds the lives that are on air from their beginning, and then follows the log from its present end.
@@ -71,6 +101,7 @@ impl Boards {
     }
 
     async fn fold_live(&self, card: &BroadcastCard, head: i64) -> Result<(), PortError> {
+        self.watch().follow(card);
         let mut from = 0;
         loop {
             let batch = self.log.of_live(card.id, from).await?;
@@ -83,6 +114,15 @@ impl Boards {
                 break;
             }
         }
+        // What stands is not told again, although the second reading may place it a little elsewhere.
+        let told: Vec<MomentCard> = cards_of(&*self.shelves, card.id.as_uuid()).await?;
+        let stands = |found: &Found| {
+            found.live == card.id
+                && told
+                    .iter()
+                    .any(|card| (card.found.peak_s - found.moment.peak_s).abs() < SAME_MOMENT_S)
+        };
+        self.untold().retain(|found| !stands(found));
         let now = self.clock.now();
         let since = card.started_at.max(now - Duration::hours(VIEWERS_HOURS));
         let Ok(channel) = ChannelId::try_new(card.channel.clone()) else { return Ok(()) };
@@ -95,9 +135,47 @@ impl Boards {
     }
 
     fn fold(&self, logged: &Logged) {
-        let mut boards = self.boards();
-        let board = boards.entry(logged.notice.channel.clone()).or_default();
-        board.apply(logged.seq, logged.live, &logged.notice);
+        self.boards().entry(logged.notice.channel.clone()).or_default().apply(
+            logged.seq,
+            logged.live,
+            &logged.notice,
+        );
+        if let Some(live) = logged.live {
+            let found = self.watch().hear(live, &logged.notice);
+            self.found(found);
+        }
+    }
+
+    fn found(&self, found: Vec<Found>) {
+        for found in found {
+            if let Some(board) = self.boards().get_mut(&found.channel) {
+                board.found(found.live, &found.moment);
+            }
+            let mut untold = self.untold();
+            if untold.len() == UNTOLD_MAX {
+                untold.pop_front();
+            }
+            untold.push_back(found);
+        }
+    }
+
+    /// Lets time go on for the moments, and writes down those that were found. Once a second is often enough.
+    pub async fn tick(&self) -> Result<(), PortError> {
+        let found = self.watch().tick(self.clock.now());
+        if !found.is_empty() {
+            self.found(found);
+            self.folded_to(self.seq());
+        }
+        loop {
+            let Some(next) = self.untold().front().cloned() else { return Ok(()) };
+            tell(&*self.ledger, &next).await?;
+            self.untold().retain(|found| *found != next);
+        }
+    }
+
+    /// A mark is a moment at once, and shows how far the chat runs behind.
+    pub fn marked(&self, mark: Mark) {
+        self.watch().mark(mark.live, mark.offset_ms);
     }
 
     /// Folds the next batch of the log; says how many notices it read.
@@ -105,6 +183,17 @@ impl Boards {
         let from = self.seq();
         let batch = self.log.after(from).await?;
         let Some(last) = batch.last() else { return Ok(0) };
+        let lives: BTreeSet<LiveId> = batch.iter().filter_map(|logged| logged.live).collect();
+        for live in lives {
+            let is_followed = self.watch().follows(live);
+            if !is_followed
+                && let Some(card) =
+                    find_card::<BroadcastCard>(&*self.shelves, live.as_uuid()).await?
+                && card.ended_at.is_none()
+            {
+                self.watch().follow(&card);
+            }
+        }
         for logged in &batch {
             self.fold(logged);
         }

@@ -4,6 +4,7 @@ pub mod boards;
 pub mod channels;
 mod keep;
 mod mark;
+mod moments;
 mod on_air;
 mod store;
 pub mod viewers;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::audience::happening::{Happening, What};
 use crate::domain::audience::notice::Notice;
@@ -60,9 +60,7 @@ fn entry(notice: &Notice, on_air: &OnAir) -> Entry {
     entry.removal = removal(happening);
     let Some(broadcast) = broadcast_of(happening, on_air) else { return entry };
     entry.live = Some(broadcast.live);
-    let is_believed = (happening.at - notice.heard_at).abs() <= Duration::minutes(SKEW_MAX_MIN)
-        || notice.heard_at > happening.at;
-    let at = if is_believed { happening.at } else { notice.heard_at };
+    let at = placed_at(happening, notice);
     let offset_ms = (at - broadcast.started_at).num_milliseconds().max(0);
     if let What::Chat(chat) = &happening.what {
         entry.message = Some(ChatMessage {
@@ -86,6 +84,13 @@ fn entry(notice: &Notice, on_air: &OnAir) -> Entry {
     };
     entry.facts = counted(&happening.what).into_iter().map(fact).collect();
     entry
+}
+
+/// When it happened, as far as its clock is believed.
+pub(super) fn placed_at(happening: &Happening, notice: &Notice) -> DateTime<Utc> {
+    let is_believed = (happening.at - notice.heard_at).abs() <= Duration::minutes(SKEW_MAX_MIN)
+        || notice.heard_at > happening.at;
+    if is_believed { happening.at } else { notice.heard_at }
 }
 
 /// The live it belongs to: that of the channel where it was said first, if that one is ours.

@@ -19,6 +19,7 @@ use crate::ports::audience_source::{Health, State as Listens};
 use crate::read_models::{Deed, Line, LiveBoard};
 use crate::web::pages::Said;
 use crate::web::pages::french::{clock, counted, length, number, timecode};
+use crate::web::pages::moments::words::{kind, reasons_in_line};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Problem, User, Wants, page};
 
@@ -67,6 +68,10 @@ struct Figures {
     listening: String,
     listening_class: &'static str,
     gaps: String,
+    /// The latest moment: where and what, why; and who asks for a clip.
+    moment: String,
+    moment_why: String,
+    votes: String,
 }
 
 impl Frame {
@@ -121,6 +126,18 @@ impl Figures {
             listening,
             listening_class,
             gaps: gaps(board),
+            moment: board.moment.as_ref().map_or_else(
+                || "Aucun encore".to_owned(),
+                |found| format!("{} à {}", kind(found), timecode((found.event_s * 1e3) as i64)),
+            ),
+            moment_why: board.moment.as_ref().map_or_else(
+                || {
+                    "Le premier se montre quand le chat s'emballe, après une minute d'écoute."
+                        .into()
+                },
+                reasons_in_line,
+            ),
+            votes: votes(board.voters(now)),
         }
     }
 }
@@ -167,6 +184,15 @@ fn listening(health: Option<&Health>, now: DateTime<Utc>) -> (String, &'static s
         Listens::Revoked => {
             ("La chaîne a retiré son autorisation : reliez-la de nouveau.".to_owned(), "bad")
         }
+    }
+}
+
+/// Who asks for a clip, in words; empty when nobody does.
+fn votes(people: usize) -> String {
+    match people {
+        0 => String::new(),
+        1 => "1 personne demande un clip".to_owned(),
+        _ => format!("{} demandent un clip", counted(people as u64, "personne", "personnes")),
     }
 }
 
@@ -303,6 +329,7 @@ pub(super) async fn mark(
     let Some(mark) = mark else {
         return Err(Problem::conflict("La chaîne n'est pas en direct : il n'y a rien à marquer."));
     };
+    app.boards.marked(mark);
     let (channels, channel) = (app.channels.clone(), id.clone());
     tokio::spawn(async move {
         if let Err(error) = channels.mark(&channel, "SPARK").await {

@@ -112,6 +112,11 @@ impl Detector {
         Some(Delay { seconds, ..lag })
     }
 
+    /// Whether anything was heard yet; the first signal starts the clock.
+    pub fn has_begun(&self) -> bool {
+        self.now.is_some()
+    }
+
     /// Hears one signal; answers with the moments that became certain, oldest first.
     pub fn hear(&mut self, signal: Signal<'_>) -> Vec<Moment> {
         let mut moments = Vec::new();
