@@ -71,7 +71,7 @@ enum Role {
     },
     /// Look at this machine: what spark needs, what is there, what to do
     Doctor,
-    /// Play a whole rehearsal: make a pretend stream, import it, show its reels
+    /// Play a whole rehearsal: make a pretend stream, import it, show its reels, and go live on a pretend Twitch
     Rehearse(RehearseArgs),
     /// Twitch: look at what it sends, link channels, rotate the keys of their tokens
     Twitch {

@@ -11,6 +11,7 @@ mod logs;
 mod pretend;
 mod pretend_twitch;
 mod rehearse;
+mod rehearse_live;
 mod serve;
 mod twitch;
 mod wire;

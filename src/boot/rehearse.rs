@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boot::cli::{ImportArgs, RehearseArgs, RehearseOnly};
 use crate::boot::config::Config;
+use crate::boot::rehearse_live::PretendLive;
 use crate::boot::serve::{Server, wait_for_stop};
 use crate::domain::clips::ReelState;
 use crate::domain::ids::WeekId;
@@ -31,14 +32,15 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
     }
     // A rehearsal never touches the real evenings.
     config.data.folder.push("rehearsal");
-    println!("1/3  A pretend stream of {} minutes", args.minutes);
+    println!("1/4  A pretend stream of {} minutes", args.minutes);
     let (video, chat) = write_stream(&config.data.folder.join("stream"), args.minutes).await?;
     // Somebody may look at another evening on that port: a rehearsal takes a free one.
     if std::net::TcpListener::bind(config.web.listen).is_err() {
         config.web.listen.set_port(0);
     }
+    let live = PretendLive::prepare(&mut config).await?;
     let server = Server::start(&config).await?;
-    println!("2/3  Import: moments, clips, reels");
+    println!("2/4  Import: moments, clips, reels");
     let import = ImportArgs {
         week: WEEK.to_owned(),
         video,
@@ -52,18 +54,19 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
         stopped = wait_for_stop() => stopped.and_then(|()| bail!("interrupted: run it again, it goes on where it was")),
     };
     let shown = match brought_in {
-        Ok(()) => show(&server, args.once).await,
+        Ok(()) => show(&server, &live, args.once).await,
         Err(error) => Err(error),
     };
     if let (Ok(()), false) = (&shown, args.once) {
         wait_for_stop().await?;
     }
     server.stop().await?;
+    live.stop().await;
     shown
 }
 
-/// Checks every reel, and says where to look.
-async fn show(server: &Server, once: bool) -> Result<()> {
+/// Checks every reel, goes live, and says where to look.
+async fn show(server: &Server, live: &PretendLive, once: bool) -> Result<()> {
     let week = WeekId::named(&WeekName::try_new(WEEK)?.folded());
     let mut reels = 0;
     for live in server.house.lives.of_week(week).await? {
@@ -92,8 +95,11 @@ async fn show(server: &Server, once: bool) -> Result<()> {
     if reels == 0 {
         bail!("no reel was made");
     }
-    println!("3/3  {reels} reels, checked: 1080×1920, 30 fps, −14 LUFS, they play");
+    println!("3/4  {reels} reels, checked: 1080×1920, 30 fps, −14 LUFS, they play");
+    let (channel, messages) = live.go_live(server, once).await?;
+    println!("4/4  An evening on a pretend Twitch: on air, {messages} messages heard so far");
     println!("\n  {}/semaines/{week}", server.url);
+    println!("  {}/direct/{channel}", server.url);
     if let Some(link) = &server.first_link {
         println!("  First come in with this one-time link: {link}");
     }

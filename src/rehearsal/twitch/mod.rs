@@ -237,6 +237,20 @@ impl PretendTwitch {
         self.stage.state().ledger.entries().to_vec()
     }
 
+    /// The first channel's person types the code a device shows, and says yes.
+    ///
+    /// # Errors
+    /// When no device waits with this code.
+    pub fn allow_device(&self, user_code: &str) -> Result<(), ActError> {
+        let mut state = self.stage.state();
+        let user = state.channels.first().map(|channel| channel.who.id.clone());
+        let waiting =
+            state.tokens.devices.values_mut().find(|device| device.user_code == user_code);
+        let nobody = || ActError::NotThere(format!("device that waits with `{user_code}`"));
+        waiting.ok_or_else(nobody)?.user = user;
+        Ok(())
+    }
+
     /// Plays a programme on a channel in the background, `speed` times as fast as it was. The task tells how many cues
     /// could not be played.
     ///
