@@ -20,6 +20,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use crate::domain::accounts::{Permission, Role, may};
+use crate::domain::audience::channel::ChannelId;
 use crate::ports::people::{Person, Session};
 use crate::use_cases::accounts::{Opened, SignedIn};
 use crate::web::app::App;
@@ -151,6 +152,12 @@ pub(super) async fn guard(
         Access::Needs(permission) => Some(permission),
         Access::MeasuresOr(permission) => {
             if is_measuring(&app, &request) {
+                return Ok(next.run(request).await);
+            }
+            Some(permission)
+        }
+        Access::MarkKeyOr(permission) => {
+            if is_marking(&app, &request) {
                 return Ok(next.run(request).await);
             }
             Some(permission)
@@ -315,6 +322,18 @@ fn is_token(token: &[u8], user: &User) -> bool {
     };
     let plain: Vec<u8> = pad.iter().zip(masked).map(|(pad, byte)| pad ^ byte).collect();
     plain.ct_eq(&user.session.csrf[..]).into()
+}
+
+/// A key on somebody's desk that marks a channel: by the token « Direct » shows for it.
+fn is_marking(app: &App, request: &Request) -> bool {
+    let bearer = request.headers().get(AUTHORIZATION);
+    let Some(token) = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer ")) else {
+        return false;
+    };
+    let path = request.uri().path();
+    let channel = path.strip_prefix("/direct/").and_then(|rest| rest.strip_suffix("/marque"));
+    let channel = channel.and_then(|channel| ChannelId::try_new(channel).ok());
+    channel.is_some_and(|channel| app.mark_key(&channel).as_bytes().ct_eq(token).into())
 }
 
 /// A program that collects measures: by its token, or on this machine and not through a proxy.

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use crate::domain::accounts::Permission;
+use crate::domain::audience::channel::ChannelId;
 use crate::domain::media::MediaKey;
 use crate::ports::PortError;
 use crate::web::{App, Problem};
@@ -52,6 +53,17 @@ impl App {
         let signature =
             URL_SAFE_NO_PAD.encode(sign(&self.link_key, key, expire).finalize().into_bytes());
         format!("/media/{key}?expire={expire}&sig={signature}")
+    }
+}
+
+impl App {
+    /// The key to mark a channel without a session: the same until the house draws another `link.key`.
+    pub fn mark_key(&self, channel: &ChannelId) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.link_key).expect("HMAC takes any length");
+        mac.update(b"spark mark key\n");
+        mac.update(channel.as_str().as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
     }
 }
 

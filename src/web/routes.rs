@@ -22,6 +22,8 @@ pub enum Access {
     Needs(Permission),
     /// Who holds this permission, a program with the measures token, or one on this very machine.
     MeasuresOr(Permission),
+    /// Who holds this permission, or a program with the key to mark the named channel.
+    MarkKeyOr(Permission),
     /// Who holds the permission that the named media asks for, or a signed link to it.
     Media,
 }
@@ -31,7 +33,9 @@ impl Access {
     pub const fn admits(self, role: Role) -> bool {
         match self {
             Self::Public | Self::SignedIn => true,
-            Self::Needs(permission) | Self::MeasuresOr(permission) => may(role, permission),
+            Self::Needs(permission)
+            | Self::MeasuresOr(permission)
+            | Self::MarkKeyOr(permission) => may(role, permission),
             Self::Media => may(role, Permission::SeeClips),
         }
     }

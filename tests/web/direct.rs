@@ -160,6 +160,54 @@ async fn a_stream_that_is_open_hears_what_happens_next() {
 }
 
 #[tokio::test]
+async fn a_key_on_a_desk_marks_its_channel_and_no_other() {
+    let house = House::open().await;
+    linked(&house).await;
+    hears(&house, &[online(0)]).await;
+    let channel = |id| ChannelId::try_new(id).unwrap();
+    let press = |key: String| {
+        let request = house.post(&format!("/direct/{CHANNEL}/marque"));
+        request.header("authorization", format!("Bearer {key}")).send()
+    };
+    let streamer = house.sign_in(Role::Streamer).await;
+    let (_, page) = read(&house, &streamer, &format!("/direct/{CHANNEL}")).await;
+    let key = house.app.mark_key(&channel(CHANNEL));
+    assert!(page.contains(&key) && page.contains(&format!("/direct/{CHANNEL}/marque")));
+    let guest = house.sign_in(Role::Sponsor).await;
+    let (_, page) = read(&house, &guest, &format!("/direct/{CHANNEL}")).await;
+    assert!(!page.contains(&key), "who may not mark gets no key");
+    let answer = press(key).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let marked: Value = answer.json().await.unwrap();
+    assert!(marked["offset_ms"].as_i64().is_some(), "{marked}");
+    for wrong in [house.app.mark_key(&channel("4242")), String::new(), "x".repeat(43)] {
+        assert_eq!(press(wrong).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    let live = spark::domain::ids::LiveId::on_air(CHANNEL, at(0));
+    let history = house.app.audience.ledger.history(live.as_uuid()).await.unwrap();
+    let marks = history.iter().filter(|it| {
+        matches!(it.event, spark::domain::event::Event::Live(LiveEvent::Marked { by: None, .. }))
+    });
+    assert_eq!(marks.count(), 1);
+}
+
+#[tokio::test]
+async fn votes_and_the_latest_moment_are_told() {
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0)]).await;
+    let (_, page) = read(&house, &browser, &format!("/direct/{CHANNEL}")).await;
+    assert!(page.contains("Dernier moment") && page.contains("Aucun encore"));
+    let now = (house.clock.now() - at(0)).num_seconds();
+    let votes = [chat(now - 2, "anna", "!clip"), chat(now - 1, "bob", "!CLIP vite")];
+    hears(&house, &votes).await;
+    let told = frame(&house, &browser, None, |_| true).await;
+    let votes = told["figures"]["votes"].as_str().unwrap().replace('\u{a0}', " ");
+    assert_eq!(votes, "2 personnes demandent un clip");
+}
+
+#[tokio::test]
 async fn a_mark_is_set_while_the_channel_is_on_air_only() {
     let house = House::open().await;
     linked(&house).await;

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::audience::channel::{Channel, ChannelId};
 use crate::ports::audience_source::{Health, State as Listens};
 use crate::read_models::{Deed, Line, LiveBoard};
-use crate::web::pages::Said;
 use crate::web::pages::french::{clock, counted, length, number, timecode};
 use crate::web::pages::moments::words::{kind, reasons_in_line};
 use crate::web::pages::shell::{Place, Shell};
-use crate::web::{App, Problem, User, Wants, page};
+use crate::web::pages::{Said, house_address};
+use crate::web::{App, MaybeUser, Problem, User, Wants, page};
 
 /// Frames of a page at most ten times a second: everything between two is merged.
 const FRAME_EVERY: Duration = Duration::from_millis(100);
@@ -218,6 +218,9 @@ struct DirectPage {
     choices: Vec<Choice>,
     channel: Channel,
     frame: Frame,
+    /// Address and key of a mark without a session.
+    mark_address: String,
+    mark_key: String,
 }
 
 #[derive(Template)]
@@ -247,6 +250,7 @@ pub(super) async fn show(
     user: User,
     Path(id): Path<ChannelId>,
     Query(asked): Query<Said>,
+    headers: HeaderMap,
 ) -> Result<Html<String>, Problem> {
     let channels = app.channels.list().await?;
     let channel = channels.iter().find(|channel| channel.id == id).cloned();
@@ -264,7 +268,9 @@ pub(super) async fn show(
     let now = app.clock.now();
     let frame = app.boards.look(&id, |board| Frame::after(board, None, health.as_ref(), now));
     let shell = Shell::saying(&user, Place::Live, asked.dit.as_deref());
-    page(&DirectPage { shell, choices, channel, frame })
+    let mark_address = format!("{}/direct/{id}/marque", house_address(&app, &headers));
+    let mark_key = app.mark_key(&id);
+    page(&DirectPage { shell, choices, channel, frame, mark_address, mark_key })
 }
 
 /// What the page has shown already.
@@ -321,11 +327,14 @@ struct Marked {
 /// `POST /direct/{channel}/marque`: this was good. Twitch gets a marker too, in its own time.
 pub(super) async fn mark(
     State(app): State<App>,
-    user: User,
+    MaybeUser(user): MaybeUser,
     Path(id): Path<ChannelId>,
     wants: Wants,
 ) -> Result<Response, Problem> {
-    let mark = app.audience.mark(&id, app.clock.now(), Some(user.person.id)).await?;
+    // Nobody signed in, and let in: a key of a Stream Deck.
+    let wants = if user.is_some() { wants } else { Wants::Json };
+    let by = user.map(|user| user.person.id);
+    let mark = app.audience.mark(&id, app.clock.now(), by).await?;
     let Some(mark) = mark else {
         return Err(Problem::conflict("La chaîne n'est pas en direct : il n'y a rien à marquer."));
     };

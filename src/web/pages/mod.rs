@@ -49,7 +49,7 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .get("/direct", Access::Needs(SeeLive), direct::front)
         .get("/direct/{channel}", Access::Needs(SeeLive), direct::show)
         .get("/direct/{channel}/flux", Access::Needs(SeeLive), direct::stream)
-        .post("/direct/{channel}/marque", Access::Needs(MarkMoment), direct::mark)
+        .post("/direct/{channel}/marque", Access::MarkKeyOr(MarkMoment), direct::mark)
         .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
         .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)
         .get("/directs/{id}/clips", Access::Needs(SeeClips), clips::of_live)
