@@ -282,6 +282,7 @@ async fn every_page(browser: &Client, house: &House, live: &str) -> Result<Vec<S
         format!("{base}/travaux"),
         format!("{base}/sante"),
         format!("{base}/equipe"),
+        format!("{base}/effacement"),
         format!("{base}/compte"),
         format!("{base}/nulle-part"),
     ])

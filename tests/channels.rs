@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use spark::adapters::clock::SystemClock;
@@ -537,7 +537,7 @@ async fn a_withdrawn_permission_is_honoured_at_once_and_unlinking_gives_the_toke
 #[tokio::test]
 async fn the_application_s_token_is_kept_until_it_is_refused_or_near_its_end() {
     let (stage, base) = stage().await;
-    let clock = MemoryClock::at(Utc::now());
+    let clock = MemoryClock::at(SystemClock.now());
     let channels = channels_at(&base, Arc::new(MemoryVault::default()), Arc::new(clock.clone()));
     let first = channels.app_token().await.unwrap();
     assert_eq!(channels.app_token().await.unwrap(), first);
@@ -553,7 +553,7 @@ async fn the_application_s_token_is_kept_until_it_is_refused_or_near_its_end() {
 async fn a_look_that_fails_is_a_row_without_a_number() {
     let set = Set::in_postgres().await;
     let channel = set.link().await;
-    let unlive = Tokens { access: stale(), refresh: None, expires_at: Utc::now() };
+    let unlive = Tokens { access: stale(), refresh: None, expires_at: SystemClock.now() };
     let mut other = set.channels.find(&channel).await.unwrap().unwrap();
     other.id = ChannelId::try_new("42").unwrap();
     set.vault.link(&other, &unlive).await.unwrap();
@@ -568,7 +568,7 @@ async fn a_look_that_fails_is_a_row_without_a_number() {
     for is_down in [false, true, false] {
         *set.stage.streams_down.lock().unwrap() = is_down;
         assert_eq!(viewers.look().await.unwrap().len(), 2);
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
     }
     assert_eq!(set.stage.streams_asked.load(Ordering::SeqCst), 3, "one question a look");
     let end = start + TimeDelta::hours(1);

@@ -45,6 +45,7 @@ fn happening(kind: &str, version: &str, event: &str) -> Happening {
 
 /// The first sample of a kind, with some fields changed.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "json! is written in place")]
 fn told(kind: &str, changes: Value) -> Happening {
     let sample = samples().into_iter().find(|sample| sample.kind == kind).expect("a sample");
     let mut event: Value = serde_json::from_str(&sample.event).unwrap();

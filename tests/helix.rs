@@ -24,10 +24,13 @@ use spark::ports::vault::Secret;
 /// What was asked of the stand-in: method, path with query, body.
 type Asked = (Method, String, Value);
 
+/// Status, headers and body of an answer.
+type Answer = (u16, Vec<(&'static str, String)>, Value);
+
 /// Answers from a script, in order; the last one again and again.
 #[derive(Clone, Default)]
 struct Stage {
-    script: Arc<Mutex<VecDeque<(u16, Vec<(&'static str, String)>, Value)>>>,
+    script: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 

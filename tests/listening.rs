@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Longest a thing may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The channels of the rehearsal, with tokens as their owners would have given them.
 struct Owners {
@@ -115,14 +115,14 @@ impl Evening {
         let people: Vec<Person> = (0..channels).map(Person::creator).collect();
         let settings = Settings { channels: people, ..Settings::default() };
         let twitch = Arc::new(PretendTwitch::start(settings).await.unwrap());
-        let evening = Self::listening(twitch, pool, channels).await;
+        let evening = Self::listening(twitch, pool, channels);
         for index in 0..channels {
             evening.until(|| evening.health(index).is_some_and(|it| it.confirmed > 20)).await;
         }
         evening
     }
 
-    async fn listening(twitch: Arc<PretendTwitch>, pool: PgPool, channels: usize) -> Self {
+    fn listening(twitch: Arc<PretendTwitch>, pool: PgPool, channels: usize) -> Self {
         let log = PostgresAudienceLog::new(pool.clone());
         let clock = Arc::new(SystemClock);
         let spool = tempfile::tempdir().unwrap();
@@ -409,7 +409,7 @@ async fn a_restart_tells_since_when_nobody_listened() {
     let twitch = evening.twitch.clone();
     evening.ends().await;
     twitch.say(&login(0), "anna", "pendant").unwrap();
-    let evening = Evening::listening(twitch, pool, 1).await;
+    let evening = Evening::listening(twitch, pool, 1);
     evening.until(|| evening.health(0).is_some_and(|it| it.confirmed > 20)).await;
     evening.twitch.say(&login(0), "anna", "après").unwrap();
     evening.agrees(2).await;

@@ -388,7 +388,7 @@ async fn a_rotation_that_died_halfway_is_finished_by_the_next() {
     vault.link(&channel("1"), &tokens("a")).await.unwrap();
     // As it stands when a rotation dies after its new key: the file has one more key, the row the old one.
     let mut keys = std::fs::read_to_string(key_file(folder.path())).unwrap();
-    keys.push_str(&format!("2-halfway {}=\n", "A".repeat(43)));
+    keys = format!("{keys}2-halfway {}=\n", "A".repeat(43));
     std::fs::write(key_file(folder.path()), keys).unwrap();
     assert_eq!(vault.load(&id("1")).await.unwrap(), tokens("a"));
     let rotated = vault.rotate_keys().await.unwrap();

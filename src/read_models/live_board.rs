@@ -207,6 +207,12 @@ impl LiveBoard {
         self.viewers.back().and_then(|(_, viewers)| *viewers)
     }
 
+    /// A viewer is erased: their words go. Told with the next notice's number, so that readers who are up to date hear it.
+    pub fn forget_viewer(&mut self, viewer_id: &str) {
+        self.forget(self.seq + 1, |line| line.viewer_id == viewer_id);
+        self.votes.retain(|(_, who)| who != viewer_id);
+    }
+
     fn forget(&mut self, seq: i64, goes: impl Fn(&Line) -> bool) {
         let gone: Vec<String> =
             self.lines.iter().filter(|line| goes(line)).map(|line| line.id.clone()).collect();

@@ -192,6 +192,36 @@ async fn a_key_on_a_desk_marks_its_channel_and_no_other() {
 }
 
 #[tokio::test]
+async fn an_erased_viewer_leaves_every_page_at_once() {
+    let house = House::open().await;
+    linked(&house).await;
+    let admin = house.sign_in(Role::Admin).await;
+    hears(&house, &[online(0), chat(1, "anna", "mon secret"), chat(2, "bob", "salut")]).await;
+    let seen = house.app.boards.look(&ChannelId::try_new(CHANNEL).unwrap(), |board| board.seq);
+    let erase = |who: String| {
+        house
+            .post("/effacement")
+            .header("cookie", admin.cookie())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("csrf={}&spectateur={who}", admin.csrf))
+            .send()
+    };
+    let refused = erase("anna".into()).await.unwrap().text().await.unwrap();
+    assert!(refused.contains("que des chiffres"), "{refused}");
+    let (_, page) = read(&house, &admin, &format!("/direct/{CHANNEL}")).await;
+    assert!(page.contains("mon secret"));
+    let done = erase(notices::viewer_id("anna")).await.unwrap().text().await.unwrap();
+    assert!(done.contains("tout est effacé"), "{done}");
+    let (_, page) = read(&house, &admin, &format!("/direct/{CHANNEL}")).await;
+    assert!(!page.contains("mon secret") && page.contains("salut"));
+    let told = frame(&house, &admin, Some(seen), |_| true).await;
+    assert_eq!(told["gone"], serde_json::json!(["said-1"]));
+    let live = spark::domain::ids::LiveId::on_air(CHANNEL, at(0));
+    let kept = house.app.audience.ledger.messages_of(live).await.unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+#[tokio::test]
 async fn votes_and_the_latest_moment_are_told() {
     let house = House::open().await;
     linked(&house).await;

@@ -219,6 +219,14 @@ impl Boards {
         }
     }
 
+    /// Takes a viewer's words from every board, and from every page that shows one.
+    pub fn forget(&self, viewer_id: &str) {
+        for board in self.boards().values_mut() {
+            board.forget_viewer(viewer_id);
+        }
+        self.folded_to(self.seq());
+    }
+
     /// How listening to a channel does.
     pub fn health(&self, channel: &ChannelId) -> Option<Health> {
         self.listening.health(channel)

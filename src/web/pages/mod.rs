@@ -4,6 +4,7 @@ mod accounts;
 mod channels;
 mod clips;
 mod direct;
+mod erasure;
 mod french;
 mod health;
 mod jobs;
@@ -76,6 +77,8 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .get("/chaines/code/{id}", Access::Needs(ManageChannels), channels::code)
         .get("/chaines/{id}", Access::Needs(ManageChannels), channels::channel)
         .post("/chaines/{id}/delier", Access::Needs(ManageChannels), channels::unlink)
+        .get("/effacement", Access::Needs(ManagePeople), erasure::show)
+        .post("/effacement", Access::Needs(ManagePeople), erasure::erase)
         .get("/equipe", Access::Needs(ManagePeople), accounts::team_page)
         .post("/equipe", Access::Needs(ManagePeople), accounts::invite)
         .post("/equipe/{id}/role", Access::Needs(ManagePeople), accounts::change_role)
