@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::twitch::eventsub::socket::House;
-use crate::adapters::twitch::eventsub::socket::session::{End, Session};
+use crate::adapters::twitch::eventsub::socket::session::{End, IN_FLIGHT, Session};
 use crate::domain::audience::channel::ChannelId;
 use crate::domain::audience::happening::{Happening, What};
 use crate::domain::audience::notice::{Notice, Reading};
@@ -24,7 +24,7 @@ const GOOD_SESSION: Duration = Duration::from_mins(1);
 pub(super) async fn live(house: Arc<House>, channel: ChannelId, stop: CancellationToken) {
     let mut pause = PAUSE_FIRST;
     // Since when events may have been missed.
-    let mut deaf_since = house.bearers.heard_until(&channel).await;
+    let mut deaf_since = house.bearers.heard_until(&channel).await.map(|heard| heard - IN_FLIGHT);
     let mut reason = "spark was not running".to_owned();
     loop {
         house.note(&channel, |health| health.state = State::Connecting);

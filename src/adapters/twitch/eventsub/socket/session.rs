@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinHandle};
@@ -26,6 +26,10 @@ use crate::ports::audience_source::State;
 const WELCOME_MAX: Duration = Duration::from_secs(10);
 /// The keepalive asked for, in seconds: the shortest there is, so that silence is noticed soonest.
 const KEEPALIVE_S: u64 = 10;
+/// What was sent this long before the last frame that came may have been behind it on the way, and lost with the socket.
+pub(super) const IN_FLIGHT: TimeDelta = TimeDelta::seconds(2);
+/// A frame that seems to be older than this comes from a clock that is wrong.
+const LAG_MAX: TimeDelta = TimeDelta::seconds(60);
 /// Silence is forgiven up to this share of the keepalive: lines jitter.
 const KEEPALIVE_LEEWAY: f64 = 1.2;
 
@@ -124,7 +128,7 @@ impl<'a> Session<'a> {
         }
         self.house.note(self.channel, |health| health.confirmed = 0);
         // Never subscribed: it is deaf since it was before.
-        Ended { end, deaf_since: self.heard.or(deaf_since) }
+        Ended { end, deaf_since: self.heard.map(|heard| heard - IN_FLIGHT).or(deaf_since) }
     }
 
     async fn listen(&mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> End {
@@ -229,7 +233,8 @@ impl<'a> Session<'a> {
             }
         };
         if self.heard.is_some() {
-            self.heard = Some(now);
+            // By the sender's clock: we may read long after it was written, and what waits behind is lost with the socket.
+            self.heard = Some(envelope.sent_at.unwrap_or(now).clamp(now - LAG_MAX, now));
         }
         self.house.note(self.channel, |health| health.last_frame_at = Some(now));
         match envelope.message {
