@@ -1,9 +1,13 @@
 //! From Twitch's sockets to the log: what the pretend Twitch says it sent and what the house kept agree, message by message,
 //! through dropped sockets, orders to reconnect, repeats and things nobody knows. Each fault proves that it took place.
 
+#[path = "listening/conduit.rs"]
+mod conduit;
 #[path = "listening/storm.rs"]
 mod storm;
 mod support;
+#[path = "listening/webhooks.rs"]
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -14,8 +18,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use spark::adapters::clock::SystemClock;
 use spark::adapters::local_spool::LocalSpool;
-use spark::adapters::postgres::{PostgresAudienceLog, PostgresLedger, PostgresShelves};
-use spark::adapters::twitch::eventsub::socket::{SocketHealth, SocketSource};
+use spark::adapters::postgres::{
+    PostgresAudienceLog, PostgresLedger, PostgresListeners, PostgresShelves,
+};
+use spark::adapters::twitch::eventsub::{
+    Connection, EventsubHealth, EventsubSource, Transport, WebhookDoor,
+};
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchSettings};
 use spark::domain::audience::channel::ChannelId;
 use spark::domain::audience::happening::What;
@@ -23,6 +31,7 @@ use spark::domain::audience::notice::{Notice, Reading};
 use spark::ports::PortError;
 use spark::ports::audience_log::AudienceLog;
 use spark::ports::audience_source::{Bearers, Health, Listening, State};
+use spark::ports::listeners::{Beat, Listener, Listeners};
 use spark::ports::platform::{Bearer, Caller, PlatformError};
 use spark::ports::vault::Secret;
 use spark::rehearsal::twitch::{Act, Oddity, Person, PretendTwitch, Settings};
@@ -39,12 +48,48 @@ struct Owners {
     twitch: Arc<PretendTwitch>,
     channels: Mutex<Vec<ChannelId>>,
     tokens: Mutex<BTreeMap<ChannelId, String>>,
+    /// Processes that die instead of leaving.
+    dying: Arc<Mutex<BTreeSet<String>>>,
+    app: Mutex<Option<String>>,
     renewals: AtomicUsize,
+    /// As the house does: a channel that took its permission back is none to listen to.
+    forgets_revoked: bool,
     revoked: Mutex<Vec<ChannelId>>,
     log: PostgresAudienceLog,
 }
 
 impl Owners {
+    fn of(twitch: Arc<PretendTwitch>, pool: &PgPool, channels: usize) -> Arc<Self> {
+        Arc::new(Self::new(twitch, pool, channels))
+    }
+
+    /// Owners that let the application listen in their names.
+    fn who_allow_the_application(
+        twitch: Arc<PretendTwitch>,
+        pool: &PgPool,
+        channels: usize,
+    ) -> Arc<Self> {
+        let owners = Self { forgets_revoked: true, ..Self::new(twitch, pool, channels) };
+        for index in 0..channels {
+            owners.speak(&channel(index), false);
+        }
+        Arc::new(owners)
+    }
+
+    fn new(twitch: Arc<PretendTwitch>, pool: &PgPool, channels: usize) -> Self {
+        Self {
+            twitch,
+            channels: Mutex::new((0..channels).map(channel).collect()),
+            tokens: Mutex::default(),
+            dying: Arc::default(),
+            app: Mutex::default(),
+            renewals: AtomicUsize::new(0),
+            forgets_revoked: false,
+            revoked: Mutex::default(),
+            log: PostgresAudienceLog::new(pool.clone()),
+        }
+    }
+
     fn speak(&self, channel: &ChannelId, anew: bool) -> Bearer {
         let mut tokens = self.tokens.lock().unwrap();
         if anew {
@@ -66,26 +111,119 @@ impl Bearers for Owners {
 
     async fn scopes(&self, _: &ChannelId) -> Result<Vec<String>, PortError> {
         let all = spark::adapters::twitch::eventsub::catalogue::CATALOGUE.iter();
-        Ok(all.flat_map(|kind| kind.scopes.concat()).map(str::to_owned).collect())
+        let bots = ["user:bot", "channel:bot"];
+        let all = all.flat_map(|kind| kind.scopes.concat()).chain(bots);
+        Ok(all.map(str::to_owned).collect())
     }
 
     async fn bearer(&self, channel: &ChannelId) -> Result<Bearer, PlatformError> {
         Ok(self.speak(channel, false))
     }
 
+    async fn app(&self) -> Result<Bearer, PlatformError> {
+        let token = self.app.lock().unwrap().get_or_insert_with(|| self.twitch.app_token()).clone();
+        Ok(Bearer { caller: Caller::App, token: Secret::new(token) })
+    }
+
     async fn renewed(&self, stale: &Bearer) -> Result<Bearer, PlatformError> {
-        let Caller::Channel(channel) = &stale.caller else { unreachable!("no app token here") };
         self.renewals.fetch_add(1, SeqCst);
-        Ok(self.speak(channel, true))
+        match &stale.caller {
+            Caller::Channel(channel) => Ok(self.speak(channel, true)),
+            Caller::App => {
+                self.app.lock().unwrap().take();
+                self.app().await
+            }
+        }
     }
 
     async fn revoked(&self, channel: &ChannelId) {
         self.revoked.lock().unwrap().push(channel.clone());
+        if self.forgets_revoked {
+            self.channels.lock().unwrap().retain(|known| known != channel);
+        }
     }
 
     async fn heard_until(&self, channel: &ChannelId) -> Option<DateTime<Utc>> {
         self.log.last_heard(channel.as_str()).await.unwrap()
     }
+}
+
+/// The list of those who listen, for one that may die without a word.
+struct Mortal(PostgresListeners, Arc<Mutex<BTreeSet<String>>>);
+
+#[async_trait]
+impl Listeners for Mortal {
+    async fn beat(&self, beat: &Beat) -> Result<(), PortError> {
+        self.0.beat(beat).await
+    }
+
+    async fn leave(&self, name: &str) -> Result<(), PortError> {
+        if self.1.lock().unwrap().contains(name) {
+            return Ok(());
+        }
+        self.0.leave(name).await
+    }
+
+    async fn all(&self) -> Result<Vec<Listener>, PortError> {
+        self.0.all().await
+    }
+}
+
+/// One process that listens.
+struct Ear {
+    audience: Audience,
+    health: EventsubHealth,
+    door: Option<WebhookDoor>,
+    stop: CancellationToken,
+    listener: JoinHandle<()>,
+    _spool: tempfile::TempDir,
+}
+
+impl Ear {
+    fn open(owners: &Arc<Owners>, pool: &PgPool, name: &str, transport: Transport) -> Self {
+        let clock = Arc::new(SystemClock);
+        let spool = tempfile::tempdir().unwrap();
+        let audience = Audience::new(
+            Arc::new(owners.log.clone()),
+            Arc::new(PostgresLedger::new(pool.clone())),
+            Arc::new(PostgresShelves::new(pool.clone())),
+            Arc::new(LocalSpool::open(spool.path()).unwrap()),
+            clock.clone(),
+        );
+        let settings = TwitchSettings {
+            client_id: Some("pretendclient".to_owned()),
+            ..TwitchSettings::at(&format!("http://{}", owners.twitch.address()))
+        };
+        let socket_url = settings.eventsub_url.clone();
+        let helix = TwitchHelix::try_new(settings, HelixLimits::default(), clock.clone()).unwrap();
+        let connection = Connection {
+            client_id: "pretendclient".to_owned(),
+            socket_url,
+            deliveries: Arc::new(helix),
+            bearers: owners.clone(),
+            listeners: Arc::new(Mortal(PostgresListeners::new(pool.clone()), owners.dying.clone())),
+            clock,
+            name: name.to_owned(),
+        };
+        let source = EventsubSource::new(connection, transport);
+        let (health, door, stop) = (source.health(), source.door(), CancellationToken::new());
+        let listener = tokio::spawn(spark::workers::audience_listener::run(
+            audience.clone(),
+            Box::new(source),
+            stop.clone(),
+        ));
+        Self { audience, health, door, stop, listener, _spool: spool }
+    }
+
+    fn health(&self, index: usize) -> Option<Health> {
+        self.health.health(&channel(index))
+    }
+
+    async fn ends(self) {
+        self.stop.cancel();
+        self.listener.await.unwrap();
+    }
+
 }
 
 /// A pretend Twitch, and a house that listens to it.
@@ -94,7 +232,8 @@ struct Evening {
     owners: Arc<Owners>,
     audience: Audience,
     log: PostgresAudienceLog,
-    health: SocketHealth,
+    health: EventsubHealth,
+    door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
     _spool: tempfile::TempDir,
@@ -125,39 +264,17 @@ impl Evening {
     }
 
     fn listening(twitch: Arc<PretendTwitch>, pool: PgPool, channels: usize) -> Self {
-        let log = PostgresAudienceLog::new(pool.clone());
-        let clock = Arc::new(SystemClock);
-        let spool = tempfile::tempdir().unwrap();
-        let audience = Audience::new(
-            Arc::new(log.clone()),
-            Arc::new(PostgresLedger::new(pool.clone())),
-            Arc::new(PostgresShelves::new(pool)),
-            Arc::new(LocalSpool::open(spool.path()).unwrap()),
-            clock.clone(),
-        );
-        let owners = Arc::new(Owners {
-            twitch: twitch.clone(),
-            channels: Mutex::new((0..channels).map(channel).collect()),
-            tokens: Mutex::default(),
-            renewals: AtomicUsize::new(0),
-            revoked: Mutex::default(),
-            log: log.clone(),
-        });
-        let at = format!("http://{}", twitch.address());
-        let settings = TwitchSettings {
-            client_id: Some("pretendclient".to_owned()),
-            ..TwitchSettings::at(&at)
-        };
-        let url = settings.eventsub_url.clone();
-        let helix = TwitchHelix::try_new(settings, HelixLimits::default(), clock.clone()).unwrap();
-        let source = SocketSource::new(&url, Arc::new(helix), owners.clone(), clock);
-        let (health, stop) = (source.health(), CancellationToken::new());
-        let listener = tokio::spawn(spark::workers::audience_listener::run(
-            audience.clone(),
-            Box::new(source),
-            stop.clone(),
-        ));
-        Self { twitch, owners, audience, log, health, stop, listener, _spool: spool }
+        let owners = Owners::of(twitch, &pool, channels);
+        Self::by(owners, &pool, Transport::Sockets)
+    }
+
+    /// Events take another way.
+    fn by(owners: Arc<Owners>, pool: &PgPool, transport: Transport) -> Self {
+        let twitch = owners.twitch.clone();
+        let ear = Ear::open(&owners, pool, "listener", transport);
+        let log = owners.log.clone();
+        let Ear { audience, health, door, stop, listener, _spool } = ear;
+        Self { twitch, owners, audience, log, health, door, stop, listener, _spool }
     }
 
     fn health(&self, index: usize) -> Option<Health> {

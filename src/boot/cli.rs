@@ -45,6 +45,12 @@ struct Settings {
 enum Role {
     /// Run the whole product: pages, jobs, private database
     Serve(ServeArgs),
+    /// Listen to Twitch in a process of its own, beside `spark serve` (with `listen = "elsewhere"` under [twitch])
+    Listen {
+        /// Its name among the listeners of this data folder; the same after a restart
+        #[arg(long, default_value = "listener")]
+        name: String,
+    },
     /// Bring a past stream in: its video and its chat
     Import(ImportArgs),
     /// Bring the database up to date, and say what it holds
@@ -228,6 +234,7 @@ pub fn run() -> Result<ExitCode> {
     runtime.block_on(async move {
         match cli.role {
             Role::Serve(_) => crate::boot::serve::serve(config).await,
+            Role::Listen { name } => crate::boot::listen::listen(config, &name).await,
             Role::Import(args) => crate::boot::import::import(&config, args).await,
             Role::Migrate => crate::boot::keep::migrate(&config).await,
             Role::Rebuild => crate::boot::keep::rebuild(&config).await,

@@ -18,7 +18,8 @@ const PREFIX: &str = "SPARK_";
 /// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Keys whose values are numbers; a password of digits is still a text.
-const NUMBERS: [&str; 4] = ["upload_bytes_max", "behind_proxy", "live_score_min", "live_spacing_s"];
+const NUMBERS: [&str; 5] =
+    ["upload_bytes_max", "behind_proxy", "live_score_min", "live_spacing_s", "conduit_shards"];
 /// The settings file looked for when no flag names one.
 pub(crate) const CONFIG_FILE: &str = "spark.toml";
 
@@ -101,8 +102,41 @@ pub(crate) struct TwitchConfig {
     pub helix_url: String,
     /// Socket of events.
     pub eventsub_url: String,
+    /// Which way events take to us.
+    pub events: EventsVia,
+    /// Sockets a conduit keeps, shared out among the processes that listen. With two or more, one may drop.
+    pub conduit_shards: u32,
+    /// Signs webhooks, 10 to 100 ASCII characters [default: one drawn from `link.key`]; the same on every server.
+    pub webhook_secret: Option<Secret>,
+    /// Whether `spark serve` listens itself.
+    pub listen: Listen,
     /// File of the keys that seal tokens [default: `vault.keys` in the data folder].
     pub vault_keys: Option<PathBuf>,
+}
+
+/// Which way Twitch's events take to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EventsVia {
+    /// A WebSocket for each channel, in its own name: nothing to set up.
+    #[default]
+    Sockets,
+    /// Subscriptions of the application that outlive every socket. Needs a client secret, and of each channel the optional
+    /// permission `conduits`.
+    Conduit,
+    /// Posted to `<public_url>/twitch/eventsub`, which must be https. Needs what a conduit needs.
+    Webhooks,
+}
+
+/// Who listens to Twitch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Listen {
+    /// `spark serve` does, beside everything else.
+    #[default]
+    Here,
+    /// `spark listen` does, in processes of their own.
+    Elsewhere,
 }
 
 /// What is told, and how.
@@ -168,7 +202,18 @@ impl Default for TwitchConfig {
     fn default() -> Self {
         let TwitchSettings { client_id, client_secret, id_url, helix_url, eventsub_url } =
             TwitchSettings::default();
-        Self { client_id, client_secret, id_url, helix_url, eventsub_url, vault_keys: None }
+        Self {
+            client_id,
+            client_secret,
+            id_url,
+            helix_url,
+            eventsub_url,
+            events: EventsVia::default(),
+            conduit_shards: 2,
+            webhook_secret: None,
+            listen: Listen::default(),
+            vault_keys: None,
+        }
     }
 }
 

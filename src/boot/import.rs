@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Brings a past stream in and waits until its clips and reels are there.
 pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<()> {
-    let house = House::open(config).await?;
+    let house = House::open(config, None).await?;
     let stop = CancellationToken::new();
     let follower =
         tokio::spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));

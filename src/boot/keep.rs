@@ -52,7 +52,7 @@ pub(crate) async fn erase(config: &Config, viewer: &str) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(pool.clone()));
     let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
-    let audience = crate::boot::wire::audience(config, &pool, &clock, &ledger, &shelves)?;
+    let audience = crate::boot::wire::audience(config, "spool", &pool, &clock, &ledger, &shelves)?;
     let erased = audience.erase_viewer(viewer).await;
     pool.close().await;
     database.close().await?;

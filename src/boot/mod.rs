@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod import;
 mod keep;
+mod listen;
 mod logs;
 mod pretend;
 mod pretend_twitch;

@@ -16,7 +16,7 @@ use crate::boot::wire::House;
 use crate::web::{App, ServerLimits};
 
 /// Longest a stop may take before what is still in flight is left to the lease's end.
-const STOP_MAX: Duration = Duration::from_secs(20);
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Runs until Ctrl-C or a TERM signal.
 pub(crate) async fn serve(config: Config) -> Result<()> {
@@ -48,14 +48,14 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the house and starts everything in it.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
-        let lock = lock_folder(config)?;
+        let lock = lock_folder(config, "serve")?;
         let listener = TcpListener::bind(config.web.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}: take another port with --listen 127.0.0.1:PORT",
                 config.web.listen
             )
         })?;
-        let mut house = House::open(config).await?;
+        let mut house = House::open(config, None).await?;
         house.local_store.clear_leftovers()?;
         let url = match &config.web.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -86,9 +86,9 @@ impl Server {
             house.boards.clone(),
             stop.clone(),
         ));
-        if let Some(sockets) = house.sockets.take() {
-            let (audience, stop) = (house.audience.clone(), stop.clone());
-            tasks.spawn(crate::workers::audience_listener::run(audience, Box::new(sockets), stop));
+        crate::boot::listen::spawn(&mut house, &mut tasks, &stop);
+        if let Some(elsewhere) = house.elsewhere.clone() {
+            tasks.spawn(crate::workers::listening_watcher::run(elsewhere, stop.clone()));
         }
         tasks.spawn(crate::workers::board_keeper::run(house.boards.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());
@@ -133,7 +133,7 @@ impl Server {
 }
 
 /// Starts the private PostgreSQL again when it dies under us; connections come back by themselves.
-async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken) {
+pub(crate) async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -156,18 +156,18 @@ pub(crate) fn worker_name() -> String {
     format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id())
 }
 
-/// One server a data folder.
-fn lock_folder(config: &Config) -> Result<File> {
+/// One server a data folder, and one listener of a name.
+pub(crate) fn lock_folder(config: &Config, role: &str) -> Result<File> {
     let folder = &config.data.folder;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the data folder `{}`", folder.display()))?;
-    let path = folder.join("serve.lock");
+    let path = folder.join(format!("{role}.lock"));
     let lock = File::create(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => {
             bail!(
-                "another spark serves the data folder `{}`: stop it, or use another folder with --data DIR",
+                "another spark is at it (`{role}`) in the data folder `{}`: stop it, or use another folder with --data DIR",
                 folder.display()
             )
         }

@@ -18,20 +18,24 @@ use crate::adapters::local_spool::LocalSpool;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
-    PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresPeople, PostgresShelves,
-    PostgresVault, PostgresViewerSamples,
+    PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresListeners, PostgresPeople,
+    PostgresShelves, PostgresVault, PostgresViewerSamples,
 };
-use crate::adapters::twitch::eventsub::socket::SocketSource;
+use crate::adapters::twitch::eventsub::EventsubSource;
 use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
-use crate::boot::config::{Config, search_path};
+use crate::boot::config::{Config, Listen, search_path};
+use crate::boot::listen;
+use crate::ports::audience_source::{Listening, Mailbox};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
+use crate::ports::listeners::Listeners;
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::Shelves;
 use crate::use_cases::accounts::{Accounts, Passwords};
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
-use crate::use_cases::audience::channels::{ChannelBearers, Channels};
+use crate::use_cases::audience::channels::Channels;
+use crate::use_cases::audience::elsewhere::ListeningElsewhere;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
@@ -116,13 +120,15 @@ pub(crate) struct House {
     pub viewers: Viewers,
     pub audience: Audience,
     pub boards: Boards,
-    /// What happens on the linked channels; taken by the listener.
-    pub sockets: Option<SocketSource>,
+    /// What happens on the linked channels; taken by the listener. None when other processes listen.
+    pub source: Option<EventsubSource>,
+    pub elsewhere: Option<Arc<ListeningElsewhere>>,
+    mailbox: Option<Arc<dyn Mailbox>>,
 }
 
 impl House {
-    /// Opens the database and the media, and wires the use cases.
-    pub(crate) async fn open(config: &Config) -> Result<Self> {
+    /// Opens the database and the media, and wires the use cases. `listener` names a process that only listens.
+    pub(crate) async fn open(config: &Config, listener: Option<&str>) -> Result<Self> {
         let local_store = LocalStore::open(&media_folder(config))?;
         let (database, pool) = Database::open_current(config).await?;
         let fonts_dir = lay_out_fonts(&config.data.folder)?;
@@ -169,15 +175,32 @@ impl House {
             host: Arc::new(LinuxHost),
         };
         let channels = channels(config, &pool, &clock)?;
-        let audience = audience(config, &pool, &clock, &ledger, &shelves)?;
+        let spool = listener.map_or_else(|| "spool".to_owned(), |name| format!("spool-{name}"));
+        let audience = audience(config, &spool, &pool, &clock, &ledger, &shelves)?;
         let samples = Arc::new(PostgresViewerSamples::new(pool.clone()));
-        let sockets = listen_to_channels(config, &channels, &audience, &clock)?;
+        let listeners: Arc<dyn Listeners> = Arc::new(PostgresListeners::new(pool.clone()));
+        let listens = listener.is_some() || config.twitch.listen == Listen::Here;
+        let (source, elsewhere, listening) = if listens {
+            let deliveries = Arc::new(helix(config, &clock)?);
+            let name = listen::name_of(config, listener.unwrap_or("serve"));
+            let key = link_key(&config.data.folder, &*clock)?;
+            let connection =
+                listen::connection(config, name, &channels, &audience, deliveries, listeners);
+            let source = EventsubSource::new(connection, listen::transport(config, &key)?);
+            let health: Arc<dyn Listening> = Arc::new(source.health());
+            (Some(source), None, health)
+        } else {
+            let elsewhere = Arc::new(ListeningElsewhere::new(listeners));
+            let health: Arc<dyn Listening> = elsewhere.clone();
+            (None, Some(elsewhere), health)
+        };
+        let mailbox = source.as_ref().and_then(EventsubSource::door);
         let boards = Boards::new(
             audience.log.clone(),
             ledger.clone(),
             shelves.clone(),
             samples.clone(),
-            Arc::new(sockets.health()),
+            listening,
             clock.clone(),
             config.moments.live(),
         );
@@ -185,7 +208,9 @@ impl House {
         Ok(Self {
             audience,
             boards,
-            sockets: Some(sockets),
+            source,
+            elsewhere,
+            mailbox: mailbox.map(|door| Arc::new(door) as Arc<dyn Mailbox>),
             channels,
             viewers,
             accounts,
@@ -215,6 +240,7 @@ impl House {
             channels: self.channels.clone(),
             audience: self.audience.clone(),
             boards: self.boards.clone(),
+            mailbox: self.mailbox.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
             link_key: link_key(&config.data.folder, &*self.clock)?,
@@ -246,34 +272,22 @@ pub(crate) fn channels(config: &Config, pool: &PgPool, clock: &Arc<dyn Clock>) -
     Ok(Channels::new(Arc::new(vault), Arc::new(identity), helix, clock.clone()))
 }
 
-/// A socket for each linked channel.
-fn listen_to_channels(
-    config: &Config,
-    channels: &Channels,
-    audience: &Audience,
-    clock: &Arc<dyn Clock>,
-) -> Result<SocketSource> {
-    let bearers = ChannelBearers { channels: channels.clone(), log: audience.log.clone() };
-    let url = config.twitch.settings().eventsub_url;
-    let deliveries = Arc::new(helix(config, clock)?);
-    Ok(SocketSource::new(&url, deliveries, Arc::new(bearers), clock.clone()))
-}
-
 /// Twitch's web interface.
 fn helix(config: &Config, clock: &Arc<dyn Clock>) -> Result<TwitchHelix> {
     Ok(TwitchHelix::try_new(config.twitch.settings(), HelixLimits::default(), clock.clone())?)
 }
 
-/// The audience of a database, with its spool in the data folder.
+/// The audience of a database, with its spool in a folder of this name within the data folder.
 pub(crate) fn audience(
     config: &Config,
+    spool: &str,
     pool: &PgPool,
     clock: &Arc<dyn Clock>,
     ledger: &Arc<dyn Ledger>,
     shelves: &Arc<dyn Shelves>,
 ) -> Result<Audience> {
     let log = Arc::new(PostgresAudienceLog::new(pool.clone()));
-    let spool = Arc::new(LocalSpool::open(&config.data.folder.join("spool"))?);
+    let spool = Arc::new(LocalSpool::open(&config.data.folder.join(spool))?);
     Ok(Audience::new(log, ledger.clone(), shelves.clone(), spool, clock.clone()))
 }
 

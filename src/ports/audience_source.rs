@@ -1,7 +1,10 @@
 //! Where notices come from: sockets and webhooks of the platform, merged into one stream.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::audience::channel::ChannelId;
 use crate::domain::audience::notice::Notice;
@@ -16,6 +19,31 @@ pub const NOTICES_PULLED_MAX: usize = 1_000;
 pub trait AudienceSource: Send {
     /// What came since the last call, at least one and at most [`NOTICES_PULLED_MAX`], in order; `None` when no more will.
     async fn next(&mut self) -> Option<Vec<Notice>>;
+
+    /// Whether the last batch was kept, by the database or the spool. Call it before the next [`Self::next`].
+    fn kept(&mut self, kept: bool);
+}
+
+/// What becomes of a message that was posted to an address of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It is kept, or asks for nothing.
+    Taken,
+    /// The platform wants to read this word for word.
+    Answer(String),
+    /// Not from the platform, or of another time.
+    Refused,
+    /// From the platform, but nothing we can read.
+    Malformed,
+    /// It could not be kept now: the platform shall send it again.
+    Busy,
+}
+
+/// Takes what the platform posts.
+#[async_trait]
+pub trait Mailbox: Send + Sync {
+    /// `headers` by lower-case name; `body` as it came, at most as long as the platform's longest.
+    async fn receive(&self, headers: &BTreeMap<String, String>, body: &[u8]) -> Received;
 }
 
 /// What a source needs to know of the linked channels.
@@ -30,6 +58,9 @@ pub trait Bearers: Send + Sync {
     /// Who speaks for a channel now. Ask at each use: tokens change every few hours.
     async fn bearer(&self, channel: &ChannelId) -> Result<Bearer, PlatformError>;
 
+    /// Who speaks for our application itself.
+    async fn app(&self) -> Result<Bearer, PlatformError>;
+
     /// A new token in place of one the platform took no longer.
     async fn renewed(&self, stale: &Bearer) -> Result<Bearer, PlatformError>;
 
@@ -41,7 +72,8 @@ pub trait Bearers: Send + Sync {
 }
 
 /// How a channel's listening stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     #[default]
     Connecting,
@@ -53,7 +85,8 @@ pub enum State {
 }
 
 /// How listening to a channel does, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Health {
     pub state: State,
     pub connected_at: Option<DateTime<Utc>>,

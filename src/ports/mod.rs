@@ -7,6 +7,7 @@ pub mod clock;
 pub mod host;
 pub mod job_queue;
 pub mod ledger;
+pub mod listeners;
 pub mod media_engine;
 pub mod media_store;
 pub mod people;

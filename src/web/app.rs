@@ -8,6 +8,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 
 use crate::domain::accounts::Permission;
+use crate::ports::audience_source::Mailbox;
 use crate::ports::clock::Clock;
 use crate::ports::media_store::MediaStore;
 use crate::use_cases::accounts::Accounts;
@@ -24,10 +25,12 @@ use crate::web::guard::FORM_BYTES_MAX;
 use crate::web::metrics::Metrics;
 use crate::web::throttle::Throttle;
 use crate::web::{
-    Access, Declared, Problem, Routes, assets, headers, media, metrics, pages, probes, problem,
-    upload,
+    Access, Declared, Problem, Routes, assets, headers, mailbox, media, metrics, pages, probes,
+    problem, upload,
 };
 
+/// Longest message the platform posts, in bytes.
+const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
 /// Uploads taken at once, by everybody together.
 const UPLOADS_AT_ONCE: usize = 4;
 
@@ -81,6 +84,8 @@ pub struct Parts {
     pub channels: Channels,
     pub audience: Audience,
     pub boards: Boards,
+    /// Takes what Twitch posts; none unless events come by webhook.
+    pub mailbox: Option<Arc<dyn Mailbox>>,
     pub store: Arc<dyn MediaStore>,
     pub clock: Arc<dyn Clock>,
     /// Signs media links; the same on every server of a house, or links break on the way.
@@ -155,6 +160,7 @@ pub fn router(app: &App) -> (Router, Vec<Declared>) {
         .get("/static/{*file}", Access::Public, assets::show)
         .get("/media/{*key}", Access::Media, media::show)
         .upload("/semaines/{id}/imports", Access::Needs(Permission::ImportStream), upload::receive)
+        .signed_post(mailbox::PATH, ENVELOPE_BYTES_MAX, mailbox::receive)
         .get("/healthz", Access::Public, probes::alive)
         .get("/readyz", Access::Public, probes::ready)
         .get("/sante.json", Access::Needs(Permission::SeeHealth), probes::vitals)

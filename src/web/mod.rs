@@ -20,6 +20,7 @@ mod app;
 mod assets;
 mod guard;
 mod headers;
+mod mailbox;
 mod media;
 mod metrics;
 mod pages;
@@ -33,6 +34,7 @@ mod wants;
 
 pub use app::{App, EngineSkills, Parts, Settings, router};
 pub use assets::asset;
+pub use mailbox::PATH as MAILBOX_PATH;
 pub use guard::{Client, MaybeUser, Peer, User};
 pub use pages::icon;
 pub use problem::Problem;

@@ -24,6 +24,8 @@ pub enum Access {
     MeasuresOr(Permission),
     /// Who holds this permission, or a program with the key to mark the named channel.
     MarkKeyOr(Permission),
+    /// The platform: each message is signed, and its handler checks that.
+    Signed,
     /// Who holds the permission that the named media asks for, or a signed link to it.
     Media,
 }
@@ -32,7 +34,7 @@ impl Access {
     /// Whether a role is let in; a medium is counted as one that asks for the least.
     pub const fn admits(self, role: Role) -> bool {
         match self {
-            Self::Public | Self::SignedIn => true,
+            Self::Public | Self::SignedIn | Self::Signed => true,
             Self::Needs(permission)
             | Self::MeasuresOr(permission)
             | Self::MarkKeyOr(permission) => may(role, permission),
@@ -89,6 +91,18 @@ impl Routes {
         T: 'static,
     {
         self.add(Method::POST, path, access, post(handler).layer(DefaultBodyLimit::disable()))
+    }
+
+    /// A POST of another server, which signs what it sends: no browser, no form. The handler checks the signature over the
+    /// raw body of at most `bytes_max`.
+    #[must_use]
+    pub(super) fn signed_post<H, T>(self, path: &'static str, bytes_max: usize, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let handler = post(handler).layer(DefaultBodyLimit::max(bytes_max));
+        self.add(Method::POST, path, Access::Signed, handler)
     }
 
     fn add(

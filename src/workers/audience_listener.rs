@@ -27,7 +27,10 @@ pub async fn run(audience: Audience, mut source: Box<dyn AudienceSource>, stop: 
         tokio::select! {
             () = stop.cancelled() => return,
             batch = source.next() => match batch {
-                Some(notices) => audience.keep(notices).await,
+                Some(notices) => {
+                    let kept = audience.keep(notices).await;
+                    source.kept(kept);
+                }
                 None => return,
             },
             () = drain => match audience.drain().await {

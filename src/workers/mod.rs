@@ -4,6 +4,8 @@ pub mod audience_listener;
 pub mod board_keeper;
 pub mod follower;
 pub mod job_runner;
+pub mod listening_watcher;
+pub mod live_keeper;
 pub mod stream_poller;
 pub mod sweeper;
 pub mod token_keeper;

@@ -29,11 +29,12 @@ pub struct Kept {
 }
 
 impl Audience {
-    /// Keeps notices. Only when neither the database nor the disk takes them, they are lost, and counted.
-    pub async fn keep(&self, notices: Vec<Notice>) {
+    /// Keeps notices; says whether they are kept. Only when neither the database nor the disk takes them, they are lost, and
+    /// counted.
+    pub async fn keep(&self, notices: Vec<Notice>) -> bool {
         if !self.state.spooling.load(Relaxed) {
             match tokio::time::timeout(STORE_MAX, self.store(&notices)).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     tracing::warn!(error = %error.chain(), "the audience waits on the spool");
                 }
@@ -45,6 +46,7 @@ impl Audience {
             Ok(()) => {
                 self.state.spooled.fetch_add(count, Relaxed);
                 self.state.spooling.store(true, Relaxed);
+                true
             }
             Err(error) => {
                 self.state.lost.fetch_add(count, Relaxed);
@@ -57,6 +59,7 @@ impl Audience {
                     error,
                     "notices are lost: neither database nor disk takes them"
                 );
+                false
             }
         }
     }

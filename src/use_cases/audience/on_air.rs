@@ -48,17 +48,29 @@ impl Audience {
         self.state.on_air.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up the lives that were on air when this process began.
+    /// Takes up which lives are on air by the log: those of before this process began, and those that another process
+    /// heard begin or end.
     pub async fn take_up(&self) -> Result<(), PortError> {
         let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
         for week in weeks.iter().filter(|week| !week.audience_aged) {
             let broadcasts: Vec<BroadcastCard> =
                 cards_of(&*self.shelves, week.id.as_uuid()).await?;
-            for card in broadcasts.into_iter().filter(|card| card.ended_at.is_none()) {
-                let key = self.ledger.week_key(week.id, self.clock.new_secret()).await?;
-                let (live, started_at) = (card.id, card.started_at);
-                let broadcast = Broadcast { live, started_at, ended_at: None, key };
-                self.on_air().insert(card.channel, broadcast);
+            for card in broadcasts {
+                let known = self.on_air().get(&card.channel).map(|one| one.live);
+                match card.ended_at {
+                    None if known != Some(card.id) => {
+                        let key = self.ledger.week_key(week.id, self.clock.new_secret()).await?;
+                        let (live, started_at) = (card.id, card.started_at);
+                        let broadcast = Broadcast { live, started_at, ended_at: None, key };
+                        self.on_air().insert(card.channel, broadcast);
+                    }
+                    Some(ended_at) if known == Some(card.id) => {
+                        if let Some(broadcast) = self.on_air().get_mut(&card.channel) {
+                            broadcast.ended_at.get_or_insert(ended_at);
+                        }
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())

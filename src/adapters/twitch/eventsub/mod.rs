@@ -1,7 +1,17 @@
 //! EventSub: what may be subscribed to, the envelope of what comes, and what the event in it says.
 
 pub mod catalogue;
+mod conduit;
 pub mod decode;
 pub mod envelope;
 mod fields;
-pub mod socket;
+mod house;
+mod notice;
+mod socket;
+mod source;
+mod standing;
+mod webhook;
+
+pub use house::Connection;
+pub use source::{EventsubHealth, EventsubSource, Transport};
+pub use webhook::WebhookDoor;

@@ -50,10 +50,18 @@ impl Bearers for ChannelBearers {
         self.with_token(channel, None).await
     }
 
+    async fn app(&self) -> Result<Bearer, PlatformError> {
+        let token = self.channels.app_token().await.map_err(as_platform)?;
+        Ok(Bearer { caller: Caller::App, token })
+    }
+
     async fn renewed(&self, stale: &Bearer) -> Result<Bearer, PlatformError> {
         match &stale.caller {
             Caller::Channel(channel) => self.with_token(channel, Some(stale)).await,
-            Caller::App => Err(PlatformError::Unauthorised),
+            Caller::App => {
+                let token = self.channels.app_renewed(&stale.token).await.map_err(as_platform)?;
+                Ok(Bearer { caller: Caller::App, token })
+            }
         }
     }
 

@@ -1,117 +1,107 @@
-//! EventSub by WebSocket: one socket a linked channel, kept alive without a last attempt.
+//! EventSub by WebSocket: one socket a line, kept alive without a last attempt. A line is a linked channel's own socket, or
+//! a shard of a conduit.
 //!
 //! ```text
-//!   channels ──► watch ──► life (connect, backoff, gaps) ──► session (frames) ──► notices, in order
-//!                                                      └──► subscribe (fresh welcomes only)
+//!   watch ──► life (connect, backoff, gaps) ──► session (frames) ──► notices, in order
+//!                                         └──► the line opens: subscribes, or attaches its shard
 //! ```
 //! There is no replay: whatever may have been missed between two sessions is told as a notice of its own.
 
+mod channel;
 mod life;
 mod session;
 mod subscribe;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::twitch::eventsub::envelope::Subscription;
+use crate::adapters::twitch::eventsub::house::{House, LOOK_EVERY};
 use crate::domain::audience::channel::ChannelId;
 use crate::domain::audience::notice::Notice;
-use crate::ports::audience_source::{AudienceSource, Bearers, Health, NOTICES_PULLED_MAX};
-use crate::ports::clock::Clock;
-use crate::ports::platform::Deliveries;
+use crate::ports::audience_source::Health;
 
-/// Notices that wait for the listener at most; then sockets wait too, and Twitch's own buffers fill.
-const QUEUE_MAX: usize = 50_000;
-/// How often somebody looks whether channels were linked or unlinked.
-const CHANNELS_LOOK: Duration = Duration::from_secs(5);
+use self::channel::ChannelLine;
 
-/// What all sockets share.
-pub(super) struct House {
-    pub(super) url: String,
-    pub(super) deliveries: Arc<dyn Deliveries>,
-    pub(super) bearers: Arc<dyn Bearers>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) out: mpsc::Sender<Notice>,
-    health: Mutex<BTreeMap<ChannelId, Health>>,
-}
+pub(super) use self::life::live;
+pub(super) use self::session::IN_FLIGHT;
 
-impl House {
-    fn healths(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Health>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes how a channel's socket does.
-    pub(super) fn note(&self, channel: &ChannelId, change: impl FnOnce(&mut Health)) {
-        change(self.healths().entry(channel.clone()).or_default());
-    }
-}
-
-/// The notices of all linked channels.
-pub struct SocketSource {
-    house: Arc<House>,
-    notices: mpsc::Receiver<Notice>,
-    stop: CancellationToken,
-    is_watching: bool,
-}
-
-/// A look at the sockets from elsewhere.
-#[derive(Clone)]
-pub struct SocketHealth(Arc<House>);
-
-impl crate::ports::audience_source::Listening for SocketHealth {
-    fn health(&self, channel: &ChannelId) -> Option<Health> {
-        self.0.healths().get(channel).cloned()
-    }
-}
-
-impl SocketSource {
-    /// A source that listens, from its first [`AudienceSource::next`] on, to every channel that is linked, now and later.
-    pub fn new(
-        url: &str,
-        deliveries: Arc<dyn Deliveries>,
-        bearers: Arc<dyn Bearers>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (out, notices) = mpsc::channel(QUEUE_MAX);
-        let (url, health) = (url.to_owned(), Mutex::default());
-        let house = Arc::new(House { url, deliveries, bearers, clock, out, health });
-        Self { house, notices, stop: CancellationToken::new(), is_watching: false }
-    }
-
-    /// How the sockets do, for pages.
-    pub fn health(&self) -> SocketHealth {
-        SocketHealth(self.house.clone())
-    }
-}
-
-impl Drop for SocketSource {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
+/// What a socket is for.
 #[async_trait]
-impl AudienceSource for SocketSource {
-    async fn next(&mut self) -> Option<Vec<Notice>> {
-        if !std::mem::replace(&mut self.is_watching, true) {
-            tokio::spawn(watch(self.house.clone(), self.stop.clone()));
-        }
-        let mut pulled = Vec::new();
-        let count = self.notices.recv_many(&mut pulled, NOTICES_PULLED_MAX).await;
-        (count > 0).then_some(pulled)
+pub(super) trait Line: Send + Sync {
+    /// For the log.
+    fn name(&self) -> &str;
+
+    /// Notes how it does.
+    fn note(&self, change: &mut dyn FnMut(&mut Health));
+
+    /// Since when nothing is sure to have been heard, before the first session.
+    async fn deaf_since(&self) -> Option<DateTime<Utc>>;
+
+    /// Makes Twitch deliver to a session that was just welcomed.
+    async fn open(&self, session_id: &str) -> Opened;
+
+    /// The session goes on under another id: Twitch ordered a reconnect.
+    fn moved(&self, session_id: &str);
+
+    /// Resolves when Twitch delivers to this line no longer although its socket lives.
+    async fn dropped(&self);
+
+    /// It is open: what says that events since then may have been missed.
+    async fn missed(
+        &self,
+        since: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+        reason: &str,
+    ) -> Vec<Notice>;
+
+    /// A subscription of it was ended; says whether the whole line is.
+    async fn revoked(&self, subscription: &Subscription) -> bool;
+
+    /// The line's permission is gone.
+    async fn over(&self);
+}
+
+/// How opening a line went.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// Subscriptions that stand; nothing is delivered without any.
+    pub(super) confirmed: usize,
+    /// Kinds that are not heard, and why.
+    pub(super) refused: Vec<(String, String)>,
+    /// The permission is gone.
+    pub(super) is_revoked: bool,
+}
+
+impl Opened {
+    /// Notes it.
+    pub(super) fn tell(&self, health: &mut Health) {
+        health.confirmed = self.confirmed;
+        health.wanted = self.confirmed + self.refused.len();
+        health.refused.clone_from(&self.refused);
     }
 }
 
-/// Starts a socket for each channel that is linked and ends it when the channel is so no more.
-async fn watch(house: Arc<House>, stop: CancellationToken) {
+/// Starts a socket for each channel that is linked and ends it when the channel is so no more. Of several processes one
+/// listens: two sockets of one channel would cost twice and bring everything twice.
+pub(super) async fn watch(house: Arc<House>, stop: CancellationToken) {
     let mut lives: BTreeMap<ChannelId, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
+    let mut is_standing_by = false;
     loop {
-        match house.bearers.channels().await {
+        let health = house.healths().clone();
+        let place = house.beat(Vec::new(), health).await;
+        if is_standing_by != (place.rank > 0) {
+            is_standing_by = place.rank > 0;
+            let what = if is_standing_by { "another spark listens: standing by" } else { "listening" };
+            tracing::info!(others = place.of - 1, "{what}");
+        }
+        let linked = if is_standing_by { Ok(Vec::new()) } else { house.bearers.channels().await };
+        match linked {
             Ok(channels) => {
                 lives.retain(|channel, (end, _)| {
                     let stays = channels.contains(channel);
@@ -124,8 +114,8 @@ async fn watch(house: Arc<House>, stop: CancellationToken) {
                 for channel in channels {
                     lives.entry(channel.clone()).or_insert_with(|| {
                         let end = stop.child_token();
-                        let life = life::live(house.clone(), channel, end.clone());
-                        (end, tokio::spawn(life))
+                        let line = Arc::new(ChannelLine::new(house.clone(), channel));
+                        (end.clone(), tokio::spawn(live(house.clone(), line, end)))
                     });
                 }
             }
@@ -133,8 +123,11 @@ async fn watch(house: Arc<House>, stop: CancellationToken) {
                 tracing::warn!(error = %error.chain(), "cannot read which channels are linked");
             }
         }
-        if stop.run_until_cancelled(tokio::time::sleep(CHANNELS_LOOK)).await.is_none() {
-            return;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = house.look.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+    house.leave().await;
 }

@@ -13,13 +13,11 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::adapters::twitch::eventsub::decode::{Decoded, decode};
-use crate::adapters::twitch::eventsub::envelope::{Envelope, Message, Notification};
-use crate::adapters::twitch::eventsub::socket::House;
-use crate::adapters::twitch::eventsub::socket::life::missed;
-use crate::adapters::twitch::eventsub::socket::subscribe::{Subscribed, subscribe_all};
-use crate::domain::audience::channel::ChannelId;
-use crate::domain::audience::notice::{Notice, Reading};
+use crate::adapters::twitch::eventsub::envelope::{Envelope, Message};
+use crate::adapters::twitch::eventsub::house::House;
+use crate::adapters::twitch::eventsub::notice::notice;
+use crate::adapters::twitch::eventsub::socket::{Line, Opened};
+use crate::domain::audience::notice::Reading;
 use crate::ports::audience_source::State;
 
 /// Longest time from dialling to the welcome.
@@ -27,7 +25,7 @@ const WELCOME_MAX: Duration = Duration::from_secs(10);
 /// The keepalive asked for, in seconds: the shortest there is, so that silence is noticed soonest.
 const KEEPALIVE_S: u64 = 10;
 /// What was sent this long before the last frame that came may have been behind it on the way, and lost with the socket.
-pub(super) const IN_FLIGHT: TimeDelta = TimeDelta::seconds(2);
+pub(in crate::adapters::twitch::eventsub) const IN_FLIGHT: TimeDelta = TimeDelta::seconds(2);
 /// A frame that seems to be older than this comes from a clock that is wrong.
 const LAG_MAX: TimeDelta = TimeDelta::seconds(60);
 /// Silence is forgiven up to this share of the keepalive: lines jitter.
@@ -37,7 +35,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a session is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum End {
+pub(in crate::adapters::twitch::eventsub) enum End {
     #[error("cannot connect: {0}")]
     NoConnection(String),
     #[error("no welcome within {} s", WELCOME_MAX.as_secs())]
@@ -48,21 +46,23 @@ pub(super) enum End {
     Closed { code: u16, reason: String },
     #[error("lost: {0}")]
     Lost(String),
-    #[error("nothing could be subscribed: {0}")]
+    #[error("nothing is delivered to it: {0}")]
     Nothing(String),
+    #[error("Twitch delivers to it no longer")]
+    Dropped,
     #[error("the permission was withdrawn")]
     Revoked,
 }
 
 impl End {
     /// Tells it, as loud as it deserves: some ends are our own fault.
-    pub(super) fn log(&self, channel: &ChannelId, wait: Duration) {
-        let wait = wait.as_secs_f64();
+    pub(super) fn log(&self, line: &dyn Line, wait: Duration) {
+        let (line, wait) = (line.name(), wait.as_secs_f64());
         match self {
             Self::Closed { code: 4001 | 4002, .. } | Self::Nothing(_) => {
-                tracing::error!(%channel, wait, "listening ended, through a fault of ours: {self}");
+                tracing::error!(line, wait, "listening ended, through a fault of ours: {self}");
             }
-            _ => tracing::warn!(%channel, wait, "listening ended: {self}"),
+            _ => tracing::warn!(line, wait, "listening ended: {self}"),
         }
     }
 }
@@ -76,12 +76,12 @@ pub(super) struct Ended {
 /// A session in the making.
 pub(super) struct Session<'a> {
     house: &'a Arc<House>,
-    channel: &'a ChannelId,
-    /// When the last frame came: until then everything was heard, once subscribed.
+    line: &'a Arc<dyn Line>,
+    /// When the last frame came: until then everything was heard, once the line is open.
     heard: Option<DateTime<Utc>>,
     keepalive: Duration,
     /// Under way after a fresh welcome.
-    subscribing: Option<JoinHandle<Subscribed>>,
+    opening: Option<JoinHandle<Opened>>,
     /// A successor that is being dialled on Twitch's order.
     successor: Option<JoinHandle<Result<Welcomed, End>>>,
 }
@@ -98,55 +98,47 @@ struct Welcomed {
 enum Next {
     Frame(Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>),
     Silence,
-    Subscribed(Result<Subscribed, JoinError>),
+    Opened(Result<Opened, JoinError>),
+    Dropped,
     Successor(Result<Result<Welcomed, End>, JoinError>),
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(house: &'a Arc<House>, channel: &'a ChannelId) -> Self {
+    pub(super) fn new(house: &'a Arc<House>, line: &'a Arc<dyn Line>) -> Self {
         Self {
             house,
-            channel,
+            line,
             heard: None,
             keepalive: Duration::from_secs(KEEPALIVE_S),
-            subscribing: None,
+            opening: None,
             successor: None,
         }
     }
 
-    /// Connects, subscribes and listens until the end. Nothing was heard since `deaf_since`.
+    /// Connects, opens the line and listens until the end. Nothing was heard since `deaf_since`.
     pub(super) async fn last(mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> Ended {
         let end = self.listen(deaf_since, reason).await;
-        for task in self
-            .subscribing
-            .take()
-            .map(|task| task.abort_handle())
-            .into_iter()
-            .chain(self.successor.take().map(|task| task.abort_handle()))
-        {
+        let opening = self.opening.take().map(|task| task.abort_handle());
+        let successor = self.successor.take().map(|task| task.abort_handle());
+        for task in opening.into_iter().chain(successor) {
             task.abort();
         }
-        self.house.note(self.channel, |health| health.confirmed = 0);
-        // Never subscribed: it is deaf since it was before.
+        self.line.note(&mut |health| health.confirmed = 0);
+        // Never open: it is deaf since it was before.
         Ended { end, deaf_since: self.heard.map(|heard| heard - IN_FLIGHT).or(deaf_since) }
     }
 
     async fn listen(&mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> End {
-        let separator = if self.house.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.url);
+        let separator = if self.house.socket_url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.socket_url);
         let mut socket = match dial(&url).await {
             Ok(welcomed) => {
-                let session = welcomed.session_id.clone();
-                let (house, channel) = (self.house.clone(), self.channel.clone());
-                self.subscribing =
-                    Some(tokio::spawn(
-                        async move { subscribe_all(&house, &channel, &session).await },
-                    ));
+                let (line, session) = (self.line.clone(), welcomed.session_id.clone());
+                self.opening = Some(tokio::spawn(async move { line.open(&session).await }));
                 self.welcome(welcomed)
             }
             Err(end) => return end,
         };
-        let mut gap = deaf_since.map(|from| (from, reason.to_owned()));
         let mut deadline = self.deadline();
         loop {
             match self.next(&mut socket, deadline).await {
@@ -162,17 +154,18 @@ impl<'a> Session<'a> {
                 Next::Frame(Some(Ok(_))) => {}
                 Next::Frame(Some(Err(error))) => return End::Lost(error.to_string()),
                 Next::Frame(None) => return End::Lost("the connection ended".to_owned()),
-                Next::Subscribed(done) => {
-                    self.subscribing = None;
+                Next::Dropped => return End::Dropped,
+                Next::Opened(done) => {
+                    self.opening = None;
                     match done {
-                        Ok(subscribed) => {
-                            if let Some(end) = self.confirm(subscribed) {
+                        Ok(opened) => {
+                            if let Some(end) = self.confirm(opened) {
                                 return end;
                             }
                             let now = self.house.clock.now();
                             self.heard = Some(now);
-                            if let Some((from, reason)) = gap.take() {
-                                self.tell(missed(self.channel, from, now, &reason)).await;
+                            for missed in self.line.missed(deaf_since, now, reason).await {
+                                self.house.tell(missed).await;
                             }
                         }
                         Err(error) => return End::Nothing(error.to_string()),
@@ -184,11 +177,12 @@ impl<'a> Session<'a> {
                         // The old socket delivered until now; what it still holds comes again or was heard.
                         Ok(welcomed) => {
                             self.empty(&mut socket).await;
+                            self.line.moved(&welcomed.session_id);
                             socket = self.welcome(welcomed);
                             deadline = self.deadline();
                         }
                         Err(end) => {
-                            tracing::warn!(channel = %self.channel, "the successor failed: {end}");
+                            tracing::warn!(line = self.line.name(), "the successor failed: {end}");
                         }
                     }
                 }
@@ -200,8 +194,9 @@ impl<'a> Session<'a> {
         tokio::select! {
             biased;
             frame = socket.next() => Next::Frame(frame),
-            done = joined(&mut self.subscribing) => Next::Subscribed(done),
+            done = joined(&mut self.opening) => Next::Opened(done),
             done = joined(&mut self.successor) => Next::Successor(done),
+            () = self.line.dropped() => Next::Dropped,
             () = tokio::time::sleep_until(deadline) => Next::Silence,
         }
     }
@@ -213,7 +208,7 @@ impl<'a> Session<'a> {
     fn welcome(&mut self, welcomed: Welcomed) -> Socket {
         self.keepalive = welcomed.keepalive.unwrap_or(self.keepalive);
         let now = self.house.clock.now();
-        self.house.note(self.channel, |health| {
+        self.line.note(&mut |health| {
             health.state = State::Listening;
             health.connected_at = Some(now);
             health.last_frame_at = Some(now);
@@ -227,8 +222,8 @@ impl<'a> Session<'a> {
         let envelope = match Envelope::read(text.as_bytes()) {
             Ok(envelope) => envelope,
             Err(invalid) => {
-                tracing::warn!(channel = %self.channel, "not an envelope: {invalid}");
-                self.house.note(self.channel, |health| health.unknown += 1);
+                tracing::warn!(line = self.line.name(), "not an envelope: {invalid}");
+                self.line.note(&mut |health| health.unknown += 1);
                 return None;
             }
         };
@@ -236,53 +231,46 @@ impl<'a> Session<'a> {
             // By the sender's clock: we may read long after it was written, and what waits behind is lost with the socket.
             self.heard = Some(envelope.sent_at.unwrap_or(now).clamp(now - LAG_MAX, now));
         }
-        self.house.note(self.channel, |health| health.last_frame_at = Some(now));
+        self.line.note(&mut |health| health.last_frame_at = Some(now));
         match envelope.message {
             Message::Notification(notification) => {
                 let message_id = envelope.message_id.unwrap_or_default();
                 let sent_at = envelope.sent_at.unwrap_or(now);
                 let notice = notice(&notification, message_id, sent_at, now);
                 let is_unknown = matches!(notice.reading, Reading::Unknown { .. });
-                self.house.note(self.channel, |health| {
+                self.line.note(&mut |health| {
                     health.last_event_at = Some(now);
                     health.unknown += u64::from(is_unknown);
                 });
-                self.tell(notice).await;
+                self.house.tell(notice).await;
             }
             Message::Reconnect { url } => {
                 self.successor = Some(tokio::spawn(async move { dial(&url).await }));
             }
             Message::Revocation(subscription) => {
-                let status = subscription.status.unwrap_or_default();
-                tracing::warn!(channel = %self.channel, kind = subscription.kind, status, "a subscription was revoked");
-                if matches!(status.as_str(), "authorization_revoked" | "user_removed") {
+                let (kind, status) = (&subscription.kind, subscription.status.as_deref());
+                tracing::warn!(line = self.line.name(), kind, status, "a subscription was revoked");
+                if self.line.revoked(&subscription).await {
                     return Some(End::Revoked);
                 }
-                self.house.note(self.channel, |health| {
-                    health.confirmed = health.confirmed.saturating_sub(1);
-                    health.refused.push((subscription.kind, status));
-                });
             }
             Message::Unknown { reason } => {
-                tracing::warn!(channel = %self.channel, "a frame of a later day: {reason}");
-                self.house.note(self.channel, |health| health.unknown += 1);
+                tracing::warn!(line = self.line.name(), "a frame of a later day: {reason}");
+                self.line.note(&mut |health| health.unknown += 1);
             }
             Message::Keepalive | Message::Welcome(_) | Message::Challenge { .. } => {}
         }
         None
     }
 
-    fn confirm(&self, subscribed: Subscribed) -> Option<End> {
-        let Subscribed { confirmed, refused, is_revoked } = subscribed;
-        let wanted = confirmed + refused.len();
-        if is_revoked {
+    fn confirm(&self, opened: Opened) -> Option<End> {
+        if opened.is_revoked {
             return Some(End::Revoked);
         }
-        let first = refused.first().map(|(kind, reason)| format!("{kind}: {reason}"));
-        self.house.note(self.channel, |health| {
-            (health.confirmed, health.wanted, health.refused) = (confirmed, wanted, refused);
-        });
-        (confirmed == 0).then(|| End::Nothing(first.unwrap_or_default()))
+        let first = opened.refused.first().map(|(kind, reason)| format!("{kind}: {reason}"));
+        let is_deaf = opened.confirmed == 0;
+        self.line.note(&mut |health| opened.tell(health));
+        is_deaf.then(|| End::Nothing(first.unwrap_or_default()))
     }
 
     /// Hands on what the old socket still holds, then closes it.
@@ -293,11 +281,6 @@ impl<'a> Session<'a> {
             }
         }
         let _ = tokio::time::timeout(WELCOME_MAX, socket.close(None)).await;
-    }
-
-    async fn tell(&self, notice: Notice) {
-        // Nobody listens any more: the house is closing.
-        let _ = self.house.out.send(notice).await;
     }
 }
 
@@ -338,38 +321,5 @@ async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,
-    }
-}
-
-/// A notification as the house keeps it.
-pub(in crate::adapters::twitch) fn notice(
-    notification: &Notification<'_>,
-    message_id: String,
-    sent_at: DateTime<Utc>,
-    heard_at: DateTime<Utc>,
-) -> Notice {
-    let subscription = &notification.subscription;
-    let reading = match decode(notification, &message_id, sent_at) {
-        Decoded::Typed(Some(happening)) => Reading::Understood(happening),
-        Decoded::Typed(None) => Reading::Noted,
-        Decoded::Unknown { reason, .. } => Reading::Unknown { reason },
-    };
-    let named = ["broadcaster_user_id", "to_broadcaster_user_id", "from_broadcaster_user_id"];
-    let channel = match &reading {
-        Reading::Understood(happening) => happening.channel.clone(),
-        _ => named
-            .iter()
-            .find_map(|name| subscription.condition.get(*name).filter(|id| !id.is_empty()))
-            .cloned()
-            .unwrap_or_default(),
-    };
-    Notice {
-        message_id,
-        heard_at,
-        channel,
-        kind: subscription.kind.clone(),
-        version: subscription.version.clone(),
-        raw: notification.event.unwrap_or_default().to_owned(),
-        reading,
     }
 }

@@ -7,7 +7,8 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::adapters::twitch::eventsub::catalogue::{CATALOGUE, SubscriptionType};
-use crate::adapters::twitch::eventsub::socket::House;
+use crate::adapters::twitch::eventsub::house::House;
+use crate::adapters::twitch::eventsub::socket::Opened;
 use crate::domain::audience::channel::ChannelId;
 use crate::ports::PortError;
 use crate::ports::platform::{
@@ -21,27 +22,17 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Tries for one subscription: a fault that passes must not cost the others their ten seconds.
 const TRIES_MAX: u32 = 3;
 
-/// How subscribing went.
-#[derive(Debug, Default)]
-pub(super) struct Subscribed {
-    pub(super) confirmed: usize,
-    /// Kinds that are not heard, and why.
-    pub(super) refused: Vec<(String, String)>,
-    /// The channel's permission is gone.
-    pub(super) is_revoked: bool,
-}
-
 /// Subscribes a session to everything its channel allows.
 pub(super) async fn subscribe_all(
     house: &House,
     channel: &ChannelId,
     session_id: &str,
-) -> Subscribed {
+) -> Opened {
     let granted = match house.bearers.scopes(channel).await {
         Ok(scopes) => scopes,
         Err(error) => {
             let refused = vec![("channel".to_owned(), error.chain())];
-            return Subscribed { refused, ..Subscribed::default() };
+            return Opened { refused, ..Opened::default() };
         }
     };
     let granted: Vec<&str> = granted.iter().map(String::as_str).collect();
@@ -58,7 +49,7 @@ pub(super) async fn subscribe_all(
         .buffered(AT_ONCE)
         .collect()
         .await;
-    let mut subscribed = Subscribed::default();
+    let mut subscribed = Opened::default();
     for (kind, outcome) in outcomes {
         match outcome {
             Ok(()) => subscribed.confirmed += 1,

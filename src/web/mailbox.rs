@@ -1,0 +1,39 @@
+//! Where the platform posts its events: another server, not a browser. Whoever cannot sign learns nothing.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::ports::audience_source::Received;
+use crate::web::{App, Problem};
+
+/// The path of the callback.
+pub const PATH: &str = "/twitch/eventsub";
+/// When to send again what could not be kept, in seconds.
+const AGAIN_AFTER_S: &str = "5";
+
+/// `POST /twitch/eventsub`
+pub(super) async fn receive(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let mailbox = app.mailbox.as_ref().ok_or_else(Problem::not_found)?;
+    let texts = headers.iter().filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    let headers: BTreeMap<String, String> = texts.collect();
+    Ok(match mailbox.receive(&headers, &body).await {
+        Received::Taken => StatusCode::NO_CONTENT.into_response(),
+        Received::Answer(words) => ([(CONTENT_TYPE, "text/plain")], words).into_response(),
+        Received::Refused => StatusCode::FORBIDDEN.into_response(),
+        Received::Malformed => StatusCode::BAD_REQUEST.into_response(),
+        Received::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, AGAIN_AFTER_S)]).into_response()
+        }
+    })
+}

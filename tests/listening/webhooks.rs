@@ -1,0 +1,157 @@
+//! Events that Twitch posts to our own pages: signed, sent again, kept once.
+
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use spark::ports::audience_source::{Mailbox, Received};
+
+use super::*;
+
+const SECRET: &str = "a secret of ten or more";
+
+/// An address of ours, on loopback; it is deaf on request.
+struct Address {
+    url: String,
+    door: Arc<OnceLock<WebhookDoor>>,
+    deaf: Arc<std::sync::atomic::AtomicBool>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Address {
+    async fn open() -> Self {
+        let door: Arc<OnceLock<WebhookDoor>> = Arc::default();
+        let deaf = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let (inner, is_deaf, count) = (door.clone(), deaf.clone(), refused.clone());
+        let take = move |headers: HeaderMap, body: Bytes| {
+            let (door, is_deaf, count) = (inner.clone(), is_deaf.clone(), count.clone());
+            async move {
+                if is_deaf.load(SeqCst) {
+                    return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                }
+                let texts = headers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+                match door.get().unwrap().receive(&texts.collect(), &body).await {
+                    Received::Taken => StatusCode::NO_CONTENT.into_response(),
+                    Received::Answer(words) => words.into_response(),
+                    Received::Busy => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                    Received::Malformed => StatusCode::BAD_REQUEST.into_response(),
+                    Received::Refused => {
+                        count.fetch_add(1, SeqCst);
+                        StatusCode::FORBIDDEN.into_response()
+                    }
+                }
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/twitch/eventsub", listener.local_addr().unwrap());
+        let router = Router::new().route("/twitch/eventsub", post(take));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, door, deaf, refused }
+    }
+}
+
+/// `second` is how long one of Twitch's own seconds lasts.
+async fn evening(channels: usize, second: Duration) -> (Evening, Address) {
+    let people: Vec<Person> = (0..channels).map(Person::creator).collect();
+    let settings = Settings { channels: people, second, ..Settings::default() };
+    let twitch = Arc::new(PretendTwitch::start(settings).await.unwrap());
+    let pool = support::fresh_database().await;
+    let owners = Owners::who_allow_the_application(twitch, &pool, channels);
+    let address = Address::open().await;
+    let transport =
+        Transport::Webhooks { callback: address.url.clone(), secret: Secret::new(SECRET) };
+    let mut evening = Evening::by(owners, &pool, transport);
+    assert!(address.door.set(evening.door.take().unwrap()).is_ok());
+    for index in 0..channels {
+        evening.until(|| evening.health(index).is_some_and(|it| it.confirmed > 20)).await;
+    }
+    // Asked for and proven are two things.
+    let begun = Instant::now();
+    loop {
+        evening.twitch.say(&login(0), "anna", "essai").unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if evening.twitch.ledger().iter().any(|it| !it.taken_by.is_empty()) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{:?}", evening.twitch.counters());
+    }
+    (evening, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_is_kept_once_through_repeats_and_false_signatures() {
+    let (evening, address) = evening(2, Duration::from_millis(50)).await;
+    let before = evening.twitch.ledger().iter().filter(|it| !it.taken_by.is_empty()).count();
+    evening.twitch.faults(|faults| {
+        faults.bad_signatures = 3;
+        faults.stale_timestamps = 3;
+        faults.duplicate_rate = 0.2;
+    });
+    for n in 0..100 {
+        evening.twitch.say(&login(n % 2), "anna", &format!("n° {n}")).unwrap();
+    }
+    evening.agrees(before + 100).await;
+    assert_eq!(evening.twitch.counter("bad_signature"), 3);
+    assert_eq!(evening.twitch.counter("stale_timestamp"), 3);
+    // One message may be both.
+    let refused = address.refused.load(SeqCst);
+    assert!((3..=6).contains(&refused), "{refused} were refused, and came again");
+    assert!(evening.twitch.counter("duplicate") > 5);
+    assert!(evening.audience.kept().repeated > 5);
+    assert_eq!(evening.gaps().await, []);
+    evening.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_signed_is_refused_and_leaves_nothing() {
+    let (evening, address) = evening(1, Duration::from_millis(50)).await;
+    let kept = evening.logged().await.len();
+    let client = reqwest::Client::new();
+    let body = r#"{"subscription":{"type":"channel.follow","version":"2","status":"enabled","condition":{"broadcaster_user_id":"1"}},"event":{"user_id":"7"}}"#;
+    let bare = client.post(&address.url).body(body).send().await.unwrap();
+    assert_eq!(bare.status(), StatusCode::FORBIDDEN);
+    let forged = client
+        .post(&address.url)
+        .header("Twitch-Eventsub-Message-Id", "1")
+        .header("Twitch-Eventsub-Message-Timestamp", "2026-11-20T20:00:00Z")
+        .header("Twitch-Eventsub-Message-Signature", format!("sha256={}", "0".repeat(64)))
+        .body(body);
+    assert_eq!(forged.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(evening.logged().await.len(), kept);
+    evening.ends().await;
+}
+
+/// Our address fails for so long that Twitch gives up: the subscriptions are made anew, and the time between is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_twitch_gave_up_stand_again() {
+    let (evening, address) = evening(1, Duration::from_millis(10)).await;
+    address.deaf.store(true, SeqCst);
+    for n in 0..5 {
+        evening.twitch.say(&login(0), "anna", &format!("perdu {n}")).unwrap();
+    }
+    evening.until(|| evening.twitch.counter("notification_failures_exceeded") > 0).await;
+    address.deaf.store(false, SeqCst);
+    let begun = Instant::now();
+    let mut said = BTreeSet::new();
+    let is_heard = |said: &BTreeSet<String>| {
+        let taken = evening.twitch.ledger().into_iter().filter(|it| !it.taken_by.is_empty());
+        taken.into_iter().any(|it| said.contains(&*it.business_id))
+    };
+    while !is_heard(&said) {
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", evening.twitch.counters());
+        said.insert(evening.twitch.say(&login(0), "anna", "retrouvé").unwrap());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let begun = Instant::now();
+    while evening.gaps().await.is_empty() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    evening.ends().await;
+}
