@@ -49,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ffmpeg_next", &["adapters/ffmpeg"]),
     ("flate2", &["adapters/chat_files", "adapters/postgres/backup", "bench", "web"]),
     ("futures", &["ports", "use_cases", "adapters", "web", "workers", "boot", "rehearsal"]),
-    ("hmac", &["use_cases", "web", "rehearsal"]),
+    ("hmac", &["use_cases", "web", "adapters", "rehearsal"]),
     ("hyper", &["web", "boot"]),
     ("hyper_util", &["web", "boot"]),
     ("indicatif", &["boot"]),

@@ -3,6 +3,8 @@
 
 #[path = "listening/conduit.rs"]
 mod conduit;
+#[path = "listening/listeners.rs"]
+mod listeners;
 #[path = "listening/storm.rs"]
 mod storm;
 mod support;
@@ -223,7 +225,6 @@ impl Ear {
         self.stop.cancel();
         self.listener.await.unwrap();
     }
-
 }
 
 /// A pretend Twitch, and a house that listens to it.

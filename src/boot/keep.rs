@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::adapters::clock::SystemClock;
 use crate::adapters::postgres::backup::{self, Manifest, MediaItem, Over};
-use crate::adapters::postgres::{MIGRATIONS, PostgresLedger, PostgresShelves};
+use crate::adapters::postgres::{MIGRATIONS, PostgresAudienceLog, PostgresLedger, PostgresShelves};
 use crate::boot::config::Config;
 use crate::boot::wire::Database;
 use crate::ports::clock::Clock;
@@ -52,7 +52,8 @@ pub(crate) async fn erase(config: &Config, viewer: &str) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ledger: Arc<dyn Ledger> = Arc::new(PostgresLedger::new(pool.clone()));
     let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
-    let audience = crate::boot::wire::audience(config, "spool", &pool, &clock, &ledger, &shelves)?;
+    let log = PostgresAudienceLog::new(pool.clone());
+    let audience = crate::boot::wire::audience(config, "spool", &log, &clock, &ledger, &shelves)?;
     let erased = audience.erase_viewer(viewer).await;
     pool.close().await;
     database.close().await?;

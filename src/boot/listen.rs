@@ -3,20 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::twitch::eventsub::{Connection, Transport};
+use crate::adapters::twitch::eventsub::{Connection, Transport, webhook_secret};
 use crate::boot::config::{Config, EventsVia};
 use crate::boot::serve::{STOP_MAX, StopSignal, keep_running, lock_folder};
 use crate::boot::wire::House;
 use crate::ports::listeners::Listeners;
 use crate::ports::platform::Deliveries;
-use crate::ports::vault::Secret;
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::channels::{ChannelBearers, Channels};
 
@@ -33,7 +28,9 @@ pub(crate) async fn listen(config: Config, name: &str) -> Result<()> {
         "`{name}` is no name for a listener: take up to 40 letters, digits and hyphens"
     );
     if config.twitch.events == EventsVia::Webhooks {
-        bail!("events come by webhook to the pages of `spark serve`: there is nothing to listen to");
+        bail!(
+            "events come by webhook to the pages of `spark serve`: there is nothing to listen to"
+        );
     }
     let stop_signal = StopSignal::listen()?;
     let _lock = lock_folder(&config, &format!("listen-{name}"))?;
@@ -71,11 +68,7 @@ pub(crate) fn spawn(house: &mut House, tasks: &mut JoinSet<()>, stop: &Cancellat
 /// A process among those that listen to one database: its machine, its data folder and its role.
 pub(crate) fn name_of(config: &Config, role: &str) -> String {
     let machine = rustix::system::uname();
-    format!(
-        "{}:{}:{role}",
-        machine.nodename().to_string_lossy(),
-        config.data.folder.display()
-    )
+    format!("{}:{}:{role}", machine.nodename().to_string_lossy(), config.data.folder.display())
 }
 
 /// What listening needs.
@@ -126,7 +119,7 @@ pub(crate) fn transport(config: &Config, key: &[u8; 32]) -> Result<Transport> {
                 base.starts_with("https://") || is_loopback(base),
                 "Twitch posts its events to https addresses only: set public_url under [web]"
             );
-            let secret = twitch.webhook_secret.clone().unwrap_or_else(|| drawn(key));
+            let secret = twitch.webhook_secret.clone().unwrap_or_else(|| webhook_secret(key));
             let length = secret.expose().len();
             ensure!(
                 secret.expose().is_ascii() && SECRET_CHARS.contains(&length),
@@ -143,11 +136,4 @@ fn is_loopback(base: &str) -> bool {
     ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
         .iter()
         .any(|start| base.starts_with(start))
-}
-
-fn drawn(key: &[u8; 32]) -> Secret {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(b"twitch webhooks");
-    Secret::new(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }

@@ -89,6 +89,8 @@ impl Server {
         crate::boot::listen::spawn(&mut house, &mut tasks, &stop);
         if let Some(elsewhere) = house.elsewhere.clone() {
             tasks.spawn(crate::workers::listening_watcher::run(elsewhere, stop.clone()));
+            let (log, stop) = (house.audience_log.clone(), stop.clone());
+            tasks.spawn(async move { log.hear_others(stop).await });
         }
         tasks.spawn(crate::workers::board_keeper::run(house.boards.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());

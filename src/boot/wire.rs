@@ -119,6 +119,7 @@ pub(crate) struct House {
     pub channels: Channels,
     pub viewers: Viewers,
     pub audience: Audience,
+    pub audience_log: PostgresAudienceLog,
     pub boards: Boards,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
@@ -176,7 +177,8 @@ impl House {
         };
         let channels = channels(config, &pool, &clock)?;
         let spool = listener.map_or_else(|| "spool".to_owned(), |name| format!("spool-{name}"));
-        let audience = audience(config, &spool, &pool, &clock, &ledger, &shelves)?;
+        let audience_log = PostgresAudienceLog::new(pool.clone());
+        let audience = audience(config, &spool, &audience_log, &clock, &ledger, &shelves)?;
         let samples = Arc::new(PostgresViewerSamples::new(pool.clone()));
         let listeners: Arc<dyn Listeners> = Arc::new(PostgresListeners::new(pool.clone()));
         let listens = listener.is_some() || config.twitch.listen == Listen::Here;
@@ -207,6 +209,7 @@ impl House {
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
             audience,
+            audience_log,
             boards,
             source,
             elsewhere,
@@ -281,14 +284,13 @@ fn helix(config: &Config, clock: &Arc<dyn Clock>) -> Result<TwitchHelix> {
 pub(crate) fn audience(
     config: &Config,
     spool: &str,
-    pool: &PgPool,
+    log: &PostgresAudienceLog,
     clock: &Arc<dyn Clock>,
     ledger: &Arc<dyn Ledger>,
     shelves: &Arc<dyn Shelves>,
 ) -> Result<Audience> {
-    let log = Arc::new(PostgresAudienceLog::new(pool.clone()));
     let spool = Arc::new(LocalSpool::open(&config.data.folder.join(spool))?);
-    Ok(Audience::new(log, ledger.clone(), shelves.clone(), spool, clock.clone()))
+    Ok(Audience::new(Arc::new(log.clone()), ledger.clone(), shelves.clone(), spool, clock.clone()))
 }
 
 /// What the media engine can do, as « Santé » tells it.

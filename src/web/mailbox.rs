@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -13,8 +13,6 @@ use crate::web::{App, Problem};
 
 /// The path of the callback.
 pub const PATH: &str = "/twitch/eventsub";
-/// When to send again what could not be kept, in seconds.
-const AGAIN_AFTER_S: &str = "5";
 
 /// `POST /twitch/eventsub`
 pub(super) async fn receive(
@@ -33,7 +31,7 @@ pub(super) async fn receive(
         Received::Refused => StatusCode::FORBIDDEN.into_response(),
         Received::Malformed => StatusCode::BAD_REQUEST.into_response(),
         Received::Busy => {
-            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, AGAIN_AFTER_S)]).into_response()
+            return Err(Problem::unavailable("neither the database nor the spool took it in time"));
         }
     })
 }

@@ -34,8 +34,8 @@ mod wants;
 
 pub use app::{App, EngineSkills, Parts, Settings, router};
 pub use assets::asset;
-pub use mailbox::PATH as MAILBOX_PATH;
 pub use guard::{Client, MaybeUser, Peer, User};
+pub use mailbox::PATH as MAILBOX_PATH;
 pub use pages::icon;
 pub use problem::Problem;
 pub use routes::{Access, Declared, Routes};

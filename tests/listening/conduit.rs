@@ -86,7 +86,11 @@ async fn a_shard_that_drops_costs_no_subscription_and_the_other_one_steps_in() {
     assert_eq!(evening.gaps().await, []);
 
     // One of the two sockets vanishes without a word; what is said meanwhile comes by the other.
-    let socket = evening.twitch.ledger().into_iter().find_map(|it| it.taken_by.first().map(|it| it.to_string()));
+    let socket = evening
+        .twitch
+        .ledger()
+        .into_iter()
+        .find_map(|it| it.taken_by.first().map(|it| it.to_string()));
     evening.twitch.act(Act::Cut { socket, code: None }).unwrap();
     evening.until(|| evening.twitch.counter("shard_disabled") == 1).await;
     assert_eq!(evening.twitch.counter("vanished"), 1);

@@ -40,6 +40,11 @@ async fn every_route_lets_in_whom_it_declares_and_nobody_else() {
     assert!(house.declared.len() >= 19, "{:?}", house.declared);
     for declared in &house.declared {
         let anonymous = ask(&house, declared, None).await.status();
+        if declared.access == Access::Signed {
+            // Nobody to check a signature here: it is not there. With one, see `mailbox`.
+            assert_eq!(anonymous, StatusCode::NOT_FOUND, "{declared:?}");
+            continue;
+        }
         if declared.access == Access::Public {
             assert_ne!(anonymous, StatusCode::UNAUTHORIZED, "{declared:?}");
             assert_ne!(anonymous, StatusCode::FORBIDDEN, "{declared:?}");

@@ -290,6 +290,7 @@ fn parts(
             clock.clone(),
             spark::domain::moments::params::Params::live(),
         ),
+        mailbox: None,
         channels,
         lives,
         moments,

@@ -6,6 +6,7 @@ mod direct;
 mod forms;
 mod house;
 mod logins;
+mod mailbox;
 mod media;
 mod server;
 mod sessions;

@@ -35,10 +35,7 @@ impl MemoryListeners {
 impl Listeners for MemoryListeners {
     async fn beat(&self, beat: &Beat) -> Result<(), PortError> {
         let row = Row { beat: beat.clone(), seen_at: self.clock.now(), has_left: false };
-        self.rows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(beat.name.clone(), row);
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(beat.name.clone(), row);
         Ok(())
     }
 

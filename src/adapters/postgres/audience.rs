@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
 use sqlx::PgPool;
+use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::adapters::postgres::ledger::{PARTITIONS_LOCK, Tx, lock, store_facts, store_messages};
@@ -20,6 +22,9 @@ use crate::ports::audience_log::{AudienceLog, Entry, Logged, NOTICES_BATCH_MAX, 
 
 /// The audience's appender lock: "spark" in ASCII, then 3.
 const AUDIENCE_LOCK: i64 = 0x7370_6172_6b03;
+/// The channel on which processes tell each other that they appended, and the pause after it failed.
+const APPENDED: &str = "spark_audience";
+const HEAR_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Days whose partitions are made ahead.
 const DAYS_AHEAD: i64 = 2;
 /// Sources of ids in the inbox: of the transport, of what happened, and of words that had to go.
@@ -38,6 +43,26 @@ pub struct PostgresAudienceLog {
 impl PostgresAudienceLog {
     pub fn new(pool: PgPool) -> Self {
         Self { pool, appended: Arc::new(Notify::new()) }
+    }
+
+    /// Wakes who waits for [`AudienceLog::appended`] when another process appends, until `stop`. Without it they find out at
+    /// their next look.
+    pub async fn hear_others(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let heard = async {
+                let mut listener = PgListener::connect_with(&self.pool).await?;
+                listener.listen(APPENDED).await?;
+                loop {
+                    listener.recv().await?;
+                    self.appended.notify_waiters();
+                }
+            };
+            let heard: Option<Result<(), sqlx::Error>> = stop.run_until_cancelled(heard).await;
+            if let Some(Err(error)) = heard {
+                tracing::debug!(%error, "appends of other processes are seen at the next look only");
+                stop.run_until_cancelled(tokio::time::sleep(HEAR_AGAIN)).await;
+            }
+        }
     }
 
     /// The days of these entries have a place; made in a transaction of its own, so that appending waits for nobody.
@@ -99,6 +124,13 @@ impl AudienceLog for PostgresAudienceLog {
         store_what_follows(&mut tx, &fresh).await?;
         for removal in fresh.iter().filter_map(|entry| entry.removal.as_ref()) {
             remove(&mut tx, removal).await?;
+        }
+        if !logged.is_empty() {
+            sqlx::query("select pg_notify($1, '')")
+                .bind(APPENDED)
+                .execute(&mut *tx)
+                .await
+                .map_err(while_doing("tell of new notices"))?;
         }
         tx.commit().await.map_err(while_doing("store notices"))?;
         if !logged.is_empty() {

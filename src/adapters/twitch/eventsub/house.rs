@@ -134,7 +134,11 @@ impl House {
     }
 
     /// Says that this process listens and sees who else does. While the database is away, what was seen last holds.
-    pub(super) async fn beat(&self, shards: Vec<u32>, health: BTreeMap<ChannelId, Health>) -> Place {
+    pub(super) async fn beat(
+        &self,
+        shards: Vec<u32>,
+        health: BTreeMap<ChannelId, Health>,
+    ) -> Place {
         let beat = Beat { name: self.name.clone(), since: self.since, shards, health };
         let beaten = async {
             self.listeners.beat(&beat).await?;

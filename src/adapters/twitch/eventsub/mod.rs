@@ -14,4 +14,4 @@ mod webhook;
 
 pub use house::Connection;
 pub use source::{EventsubHealth, EventsubSource, Transport};
-pub use webhook::WebhookDoor;
+pub use webhook::{WebhookDoor, webhook_secret};

@@ -67,8 +67,7 @@ pub(super) async fn keep_standing(
         .filter(|it| is_by(it, via))
         .partition(|it| it.status == "enabled" || it.status.ends_with("verification_pending"));
     let stands = |order: &SubscriptionOrder| sound.iter().any(|it| is_same(it, order));
-    let unwanted =
-        sound.iter().filter(|it| !wanted.iter().any(|(_, order)| is_same(it, order)));
+    let unwanted = sound.iter().filter(|it| !wanted.iter().any(|(_, order)| is_same(it, order)));
     for subscription in unwanted.chain(&fallen) {
         ask_app(house, |bearer| async move {
             house.deliveries.unsubscribe(&bearer, &subscription.id).await
@@ -92,11 +91,20 @@ pub(super) async fn keep_standing(
         .await;
     for (channel, kind, made) in made {
         if let Err(error) = &made {
-            tracing::warn!(channel = channel.as_ref().map(ChannelId::as_str), kind, "cannot subscribe: {error}");
+            tracing::warn!(
+                channel = channel.as_ref().map(ChannelId::as_str),
+                kind,
+                "cannot subscribe: {error}"
+            );
         }
-        let Some(standing) = channel.and_then(|channel| standing.get_mut(&channel)) else { continue };
+        let Some(standing) = channel.and_then(|channel| standing.get_mut(&channel)) else {
+            continue;
+        };
         match made {
-            Ok(()) => (standing.opened.confirmed, standing.is_mended) = (standing.opened.confirmed + 1, true),
+            Ok(()) => {
+                (standing.opened.confirmed, standing.is_mended) =
+                    (standing.opened.confirmed + 1, true)
+            }
             Err(error) => standing.opened.refused.push((kind, error.to_string())),
         }
     }
@@ -169,17 +177,17 @@ fn is_by(listed: &ListedSubscription, via: &DeliveryVia) -> bool {
 /// Fields that a listed condition leaves empty are none.
 fn is_same(listed: &ListedSubscription, order: &SubscriptionOrder) -> bool {
     let said = listed.condition.iter().filter(|(_, value)| !value.is_empty());
-    listed.kind == order.kind
-        && listed.version == order.version
-        && said.eq(order.condition.iter())
+    listed.kind == order.kind && listed.version == order.version && said.eq(order.condition.iter())
 }
 
 async fn subscribe(house: &House, order: &SubscriptionOrder) -> Result<(), PlatformError> {
     let mut tries = 1;
     loop {
-        let asked = ask_app(house, |bearer| async move {
-            house.deliveries.subscribe(&bearer, order).await
-        });
+        let asked =
+            ask_app(
+                house,
+                |bearer| async move { house.deliveries.subscribe(&bearer, order).await },
+            );
         match asked.await {
             // Another process made it a moment ago.
             Ok(_) | Err(PlatformError::Conflict { .. }) => return Ok(()),

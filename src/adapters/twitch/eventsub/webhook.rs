@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -31,6 +33,13 @@ const KEPT_MAX: Duration = Duration::from_secs(3);
 const SENT_AGAIN_FOR: TimeDelta = TimeDelta::minutes(1);
 /// How often the subscriptions are compared.
 const STANDING_EVERY: Duration = Duration::from_mins(1);
+
+/// A secret for webhooks drawn from a key of the house: the same wherever that key is.
+pub fn webhook_secret(key: &[u8; 32]) -> Secret {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(b"twitch webhooks");
+    Secret::new(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
 
 /// Takes what is posted to our address.
 pub struct WebhookDoor {

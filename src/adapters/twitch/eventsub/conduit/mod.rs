@@ -82,7 +82,10 @@ impl Watch {
         })
         .await;
         if matches!(listed, Err(PlatformError::NotFound)) {
-            tracing::warn!(conduit = conduit.id, "the conduit is gone: another one takes its place");
+            tracing::warn!(
+                conduit = conduit.id,
+                "the conduit is gone: another one takes its place"
+            );
             (self.conduit, self.kept_at) = (None, None);
             for (_, held) in std::mem::take(&mut self.held) {
                 held.end.cancel();
@@ -104,7 +107,8 @@ impl Watch {
         }
         let house = &self.house;
         let first = || async {
-            let all = ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
+            let all =
+                ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
             Ok::<_, PlatformError>(all.await?.into_iter().min_by(|a, b| a.id.cmp(&b.id)))
         };
         let mut conduit = match first().await? {
@@ -129,7 +133,12 @@ impl Watch {
         };
         if conduit.shards != self.shards {
             let (id, shards) = (conduit.id.as_str(), self.shards);
-            tracing::info!(conduit = id, from = conduit.shards, to = shards, "the conduit is resized");
+            tracing::info!(
+                conduit = id,
+                from = conduit.shards,
+                to = shards,
+                "the conduit is resized"
+            );
             conduit = ask_app(house, |bearer| async move {
                 house.deliveries.resize_conduit(&bearer, id, shards).await
             })

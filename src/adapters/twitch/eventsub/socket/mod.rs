@@ -97,7 +97,8 @@ pub(super) async fn watch(house: Arc<House>, stop: CancellationToken) {
         let place = house.beat(Vec::new(), health).await;
         if is_standing_by != (place.rank > 0) {
             is_standing_by = place.rank > 0;
-            let what = if is_standing_by { "another spark listens: standing by" } else { "listening" };
+            let what =
+                if is_standing_by { "another spark listens: standing by" } else { "listening" };
             tracing::info!(others = place.of - 1, "{what}");
         }
         let linked = if is_standing_by { Ok(Vec::new()) } else { house.bearers.channels().await };

@@ -130,7 +130,8 @@ impl<'a> Session<'a> {
 
     async fn listen(&mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> End {
         let separator = if self.house.socket_url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.socket_url);
+        let url =
+            format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.socket_url);
         let mut socket = match dial(&url).await {
             Ok(welcomed) => {
                 let (line, session) = (self.line.clone(), welcomed.session_id.clone());

@@ -23,11 +23,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 const TRIES_MAX: u32 = 3;
 
 /// Subscribes a session to everything its channel allows.
-pub(super) async fn subscribe_all(
-    house: &House,
-    channel: &ChannelId,
-    session_id: &str,
-) -> Opened {
+pub(super) async fn subscribe_all(house: &House, channel: &ChannelId, session_id: &str) -> Opened {
     let granted = match house.bearers.scopes(channel).await {
         Ok(scopes) => scopes,
         Err(error) => {
