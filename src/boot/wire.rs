@@ -181,6 +181,8 @@ impl House {
             clock.clone(),
             config.moments.live(),
         );
+        let weeks =
+            Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
             audience,
@@ -190,7 +192,7 @@ impl House {
             viewers,
             accounts,
             health,
-            weeks: Weeks { ledger: ledger.clone(), shelves },
+            weeks,
             jobs: Jobs { queue, lives: lives.clone(), moments, clips },
             reactions: Reactions { ledger },
             database,

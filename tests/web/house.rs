@@ -262,7 +262,11 @@ fn parts(
         clock.clone(),
     );
     Parts {
-        weeks: Weeks { ledger: database.clone(), shelves: database.clone() },
+        weeks: Weeks {
+            ledger: database.clone(),
+            shelves: database.clone(),
+            samples: Arc::new(MemoryViewerSamples::default()),
+        },
         jobs: Jobs {
             queue: database.clone(),
             lives: lives.clone(),
