@@ -1,6 +1,8 @@
 //! From Twitch's sockets to the log: what the pretend Twitch says it sent and what the house kept agree, message by message,
 //! through dropped sockets, orders to reconnect, repeats and things nobody knows. Each fault proves that it took place.
 
+#[path = "listening/gaps.rs"]
+mod gaps;
 #[path = "listening/storm.rs"]
 mod storm;
 mod support;

@@ -32,6 +32,7 @@ use crate::use_cases::accounts::{Accounts, Passwords};
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::{ChannelBearers, Channels};
+use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
@@ -183,6 +184,7 @@ impl House {
         );
         let weeks =
             Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
+        let gaps = Gaps { audience: audience.clone(), channels: channels.clone() };
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
             audience,
@@ -193,7 +195,7 @@ impl House {
             accounts,
             health,
             weeks,
-            jobs: Jobs { queue, lives: lives.clone(), moments, clips },
+            jobs: Jobs { queue, lives: lives.clone(), moments, clips, gaps },
             reactions: Reactions { ledger },
             database,
             pool,

@@ -33,6 +33,7 @@ use spark::use_cases::accounts::{Accounts, Passwords};
 use spark::use_cases::audience::Audience;
 use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
+use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
@@ -272,6 +273,7 @@ fn parts(
             lives: lives.clone(),
             moments: moments.clone(),
             clips: clips.clone(),
+            gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
         },
         health: Health {
             ledger: database.clone(),

@@ -2,6 +2,7 @@
 
 pub mod channel;
 mod counted;
+mod gap;
 pub mod happening;
 mod minutes;
 pub mod notice;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::LiveId;
 
 pub use counted::counted;
+pub use gap::ToldGap;
 pub use minutes::{AudienceMinute, Gap, MinuteChat, Tally, minutes_of};
 
 /// A viewer as a fact knows them: a keyed hash that means nothing outside its villa week.

@@ -2,6 +2,7 @@
 
 pub mod boards;
 pub mod channels;
+pub mod gaps;
 mod keep;
 mod mark;
 mod moments;
