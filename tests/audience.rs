@@ -8,7 +8,7 @@ use std::sync::Arc;
 use notices::{CHANNEL, at, chat, deleted, follow, notice, offline, online, silenced, told_again};
 use spark::adapters::clock::SystemClock;
 use spark::adapters::local_spool::LocalSpool;
-use spark::adapters::memory::{MemoryClock, MemorySpool};
+use spark::adapters::memory::{MemoryClock, MemorySpool, MemoryViewerSamples};
 use spark::domain::audience::FactKind;
 use spark::domain::audience::happening::{Tier, What};
 use spark::domain::audience::notice::{Notice, Reading};
@@ -236,7 +236,8 @@ async fn an_erased_viewer_is_in_no_notice(db: Database) {
 
 async fn ageing_a_week_drops_its_notices_and_keeps_its_facts(db: Database) {
     hears(&db, &[chat(-9, "anna", "avant"), online(0), chat(1, "anna", "un")]).await;
-    let weeks = Weeks { ledger: db.ledger.clone(), shelves: db.shelves.clone() };
+    let samples = Arc::new(MemoryViewerSamples::default());
+    let weeks = Weeks { ledger: db.ledger.clone(), shelves: db.shelves.clone(), samples };
     let now = SystemClock.now();
     assert_eq!(weeks.age(now.min(at(0))).await.unwrap(), 0, "not before its time");
     // Sixty days on; what belongs to no live goes after a week.

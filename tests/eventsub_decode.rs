@@ -223,6 +223,9 @@ fn what_two_subscriptions_tell_twice_has_one_business_id() {
     }
     let next = told("channel.follow", json!({"followed_at": "2026-11-21T20:00:00Z"}));
     assert_ne!(next.business_id, told("channel.follow", json!({})).business_id);
+    // The list of followers tells whole seconds: the same follow all the same.
+    let listed = told("channel.follow", json!({"followed_at": "2026-11-20T20:00:00Z"}));
+    assert_eq!(listed.business_id, told("channel.follow", json!({})).business_id);
 }
 
 #[test]

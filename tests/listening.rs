@@ -3,6 +3,8 @@
 
 #[path = "listening/conduit.rs"]
 mod conduit;
+#[path = "listening/gaps.rs"]
+mod gaps;
 #[path = "listening/listeners.rs"]
 mod listeners;
 #[path = "listening/storm.rs"]

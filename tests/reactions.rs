@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use spark::adapters::memory::{
     EngineVerb, MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryMediaStore,
+    MemorySpool, MemoryVault,
 };
+use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::clips::footage::{AudioTrack, Inspection, KeyFrameIndex, Ratio, VideoTrack};
 use spark::domain::clips::loudness::LoudnessSeries;
 use spark::domain::clips::{CLIPS_PROPOSED, ClipEvent, ClipState, REELS_PROPOSED, ReelState};
@@ -22,11 +24,15 @@ use spark::domain::moments::delay::Delay;
 use spark::domain::moments::event::MomentEvent;
 use spark::domain::moments::moment::{Moment, MomentKind};
 use spark::ports::chat_reader::{ChatLine, ChatLog};
+use spark::ports::clock::Clock;
 use spark::ports::job_queue::JobQueue;
 use spark::ports::ledger::Ledger;
 use spark::ports::media_engine::MediaError;
 use spark::ports::media_store::MediaStore;
 use spark::read_models::ClipCard;
+use spark::use_cases::audience::Audience;
+use spark::use_cases::audience::channels::Channels;
+use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::jobs::Jobs;
 use spark::use_cases::live::{Lives, Received};
@@ -150,6 +156,14 @@ async fn a_follower_that_dies_between_reading_and_committing_loses_and_doubles_n
     assert_each_moment_became_one_clip(&db, CLIPS_PROPOSED as usize).await;
 }
 
+/// Nothing is linked, and nobody answers where Twitch should be.
+fn no_channels(clock: Arc<dyn Clock>) -> Channels {
+    let settings = TwitchSettings::at("http://127.0.0.1:9");
+    let identity = TwitchIdentity::try_new(settings.clone(), clock.clone()).unwrap();
+    let helix = TwitchHelix::try_new(settings, HelixLimits::default(), clock.clone()).unwrap();
+    Channels::new(Arc::new(MemoryVault::default()), Arc::new(identity), Arc::new(helix), clock)
+}
+
 /// A house of twins.
 struct House {
     clock: MemoryClock,
@@ -192,15 +206,19 @@ impl House {
         };
         let clips = Clips {
             ledger: ledger.clone(),
-            shelves,
+            shelves: shelves.clone(),
             store: media,
             engine: engine_port,
-            clock: clock_port,
+            clock: clock_port.clone(),
             fonts_dir: "fonts".into(),
             watermark: "SPARK".into(),
         };
         let queue: Arc<dyn JobQueue> = Arc::new(database.clone());
-        let jobs = Jobs { queue, lives, moments, clips };
+        let spool = Arc::new(MemorySpool::default());
+        let log = Arc::new(database.clone());
+        let audience = Audience::new(log, ledger.clone(), shelves, spool, clock_port.clone());
+        let gaps = Gaps { audience, channels: no_channels(clock_port) };
+        let jobs = Jobs { queue, lives, moments, clips, gaps };
         Self { clock, database, store, engine, jobs, reactions: Reactions { ledger } }
     }
 

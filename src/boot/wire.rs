@@ -36,6 +36,7 @@ use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
 use crate::use_cases::audience::elsewhere::ListeningElsewhere;
+use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
@@ -206,6 +207,9 @@ impl House {
             clock.clone(),
             config.moments.live(),
         );
+        let weeks =
+            Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
+        let gaps = Gaps { audience: audience.clone(), channels: channels.clone() };
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
             audience,
@@ -218,8 +222,8 @@ impl House {
             viewers,
             accounts,
             health,
-            weeks: Weeks { ledger: ledger.clone(), shelves },
-            jobs: Jobs { queue, lives: lives.clone(), moments, clips },
+            weeks,
+            jobs: Jobs { queue, lives: lives.clone(), moments, clips, gaps },
             reactions: Reactions { ledger },
             database,
             pool,

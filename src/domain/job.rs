@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::domain::audience::ToldGap;
 use crate::domain::ids::{ClipId, JobId, LiveId, PersonId, WeekId};
 use crate::domain::media::MediaObject;
 
@@ -30,6 +31,8 @@ pub enum Job {
     CutClip { clip: ClipId },
     /// Render a clip's vertical reel.
     RenderReel { clip: ClipId },
+    /// Ask the platform for what it still knows of a gap in listening.
+    FillGap { gap: ToldGap },
 }
 
 /// Jobs of one lane wait for each other. Until the 80 % rule decides, one job a lane at a time.
@@ -40,10 +43,11 @@ pub enum Lane {
     Detect,
     Cut,
     Render,
+    Fill,
 }
 
 impl Lane {
-    pub const ALL: [Self; 4] = [Self::Import, Self::Detect, Self::Cut, Self::Render];
+    pub const ALL: [Self; 5] = [Self::Import, Self::Detect, Self::Cut, Self::Render, Self::Fill];
 
     /// The word in the queue.
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +56,7 @@ impl Lane {
             Self::Detect => "detect",
             Self::Cut => "cut",
             Self::Render => "render",
+            Self::Fill => "fill",
         }
     }
 
@@ -80,6 +85,7 @@ impl Job {
             Self::DetectMoments { .. } => "moments.detect",
             Self::CutClip { .. } => "clips.cut",
             Self::RenderReel { .. } => "clips.render",
+            Self::FillGap { .. } => "audience.fill_gap",
         }
     }
 
@@ -89,6 +95,7 @@ impl Job {
             Self::DetectMoments { .. } => Lane::Detect,
             Self::CutClip { .. } => Lane::Cut,
             Self::RenderReel { .. } => Lane::Render,
+            Self::FillGap { .. } => Lane::Fill,
         }
     }
 
@@ -101,6 +108,7 @@ impl Job {
             Self::DetectMoments { live } => format!("detect:{live}"),
             Self::CutClip { clip } => format!("cut:{clip}"),
             Self::RenderReel { clip } => format!("render:{clip}"),
+            Self::FillGap { gap } => format!("fill:{}", gap.key()),
         }
     }
 }

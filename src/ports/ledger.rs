@@ -95,6 +95,16 @@ pub trait Ledger: Send + Sync {
     /// A live's minutes in order.
     async fn minutes_of(&self, live: LiveId) -> Result<Vec<AudienceMinute>, PortError>;
 
+    /// Folds a live's minutes from its facts, in place of those that stand; done again, it gives the same. `lasted_ms` is
+    /// `None` for a live whose end nobody heard: it lasted until its last fact. `looks` as in
+    /// [`crate::domain::audience::minutes_of`]. Needs no key, and waits for a fold of the same live under way.
+    async fn fold_minutes(
+        &self,
+        live: LiveId,
+        lasted_ms: Option<i64>,
+        looks: &[(i64, u32)],
+    ) -> Result<(), PortError>;
+
     /// How many messages fell into each step of `step_ms` of a live's video: (step from 0, messages), steps without any left
     /// out. Told by the facts, so it outlives the raw chat.
     async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError>;

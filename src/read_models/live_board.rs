@@ -90,6 +90,10 @@ impl LiveBoard {
         }
         self.seq = seq;
         let Some(happening) = notice.happening() else { return };
+        // What is found out later may be of the live before: that one is not on this board any more.
+        if notice.is_backfilled() && live != self.live {
+            return;
+        }
         self.last_at = self.last_at.max(Some(happening.at));
         if let Some(live) = live
             && self.live.replace(live).is_some_and(|before| before != live)

@@ -8,6 +8,7 @@ use crate::domain::job::{ImportOrder, Job, JobState, JobView};
 use crate::domain::media::MediaObject;
 use crate::ports::PortError;
 use crate::ports::job_queue::{JobQueue, LaneDepth};
+use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::live::{Lives, Received};
 use crate::use_cases::moments::Moments;
@@ -23,6 +24,7 @@ pub struct Jobs {
     pub lives: Lives,
     pub moments: Moments,
     pub clips: Clips,
+    pub gaps: Gaps,
 }
 
 impl Jobs {
@@ -50,6 +52,7 @@ impl Jobs {
             Job::DetectMoments { live } => self.moments.detect(*live, work).await,
             Job::CutClip { clip } => self.clips.cut(*clip, work).await,
             Job::RenderReel { clip } => self.clips.render(*clip, work).await,
+            Job::FillGap { gap } => self.gaps.fill(gap, work).await,
         }
     }
 
@@ -63,7 +66,7 @@ impl Jobs {
             Job::RenderReel { clip } => {
                 self.clips.give_up(ClipEvent::ReelFailed { clip: *clip, reason }).await
             }
-            Job::ImportStream(_) | Job::DetectMoments { .. } => Ok(()),
+            Job::ImportStream(_) | Job::DetectMoments { .. } | Job::FillGap { .. } => Ok(()),
         }
     }
 
@@ -97,7 +100,10 @@ impl Jobs {
     pub async fn let_go(&self, job: &Job) -> Result<(), PortError> {
         match job {
             Job::ImportStream(order) => self.let_go_of(&[&order.video, &order.chat]).await,
-            Job::DetectMoments { .. } | Job::CutClip { .. } | Job::RenderReel { .. } => Ok(()),
+            Job::DetectMoments { .. }
+            | Job::CutClip { .. }
+            | Job::RenderReel { .. }
+            | Job::FillGap { .. } => Ok(()),
         }
     }
 

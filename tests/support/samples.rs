@@ -115,6 +115,12 @@ pub(crate) fn audience(n: u128, messages: Vec<ChatMessage>) -> AudienceBatch {
             amount: 4,
         })
         .collect();
-    let minutes = vec![AudienceMinute { minute: 0, messages: 3, chatters: 2, coverage: 0.5 }];
+    let minutes = vec![AudienceMinute {
+        minute: 0,
+        messages: 3,
+        chatters: 2,
+        coverage: 0.5,
+        viewers: Some(40),
+    }];
     AudienceBatch { week: week(1), live: live(n), messages, facts, minutes }
 }

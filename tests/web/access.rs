@@ -180,7 +180,7 @@ async fn the_house_says_how_it_is() {
         .unwrap();
     assert_eq!(vitals["faults"], serde_json::json!([]));
     assert!(vitals["disk_free_bytes"].as_u64() > Some(0), "{vitals}");
-    assert_eq!(vitals["lanes"].as_array().map(Vec::len), Some(4));
+    assert_eq!(vitals["lanes"].as_array().map(Vec::len), Some(5));
 }
 
 #[tokio::test]

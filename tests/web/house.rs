@@ -33,6 +33,7 @@ use spark::use_cases::accounts::{Accounts, Passwords};
 use spark::use_cases::audience::Audience;
 use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
+use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
@@ -262,12 +263,17 @@ fn parts(
         clock.clone(),
     );
     Parts {
-        weeks: Weeks { ledger: database.clone(), shelves: database.clone() },
+        weeks: Weeks {
+            ledger: database.clone(),
+            shelves: database.clone(),
+            samples: Arc::new(MemoryViewerSamples::default()),
+        },
         jobs: Jobs {
             queue: database.clone(),
             lives: lives.clone(),
             moments: moments.clone(),
             clips: clips.clone(),
+            gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
         },
         health: Health {
             ledger: database.clone(),

@@ -11,7 +11,7 @@ use crate::ports::audience_log::{AudienceLog, Entry, Logged, NOTICES_BATCH_MAX, 
 use crate::ports::clock::Clock;
 
 impl MemoryDatabase {
-    /// Lets the log of notices fail, as if the database were away, or answer again.
+    /// Lets the log of notices and the fold of minutes fail, as if the database were away, or answer again.
     pub fn set_away(&self, is_away: bool) {
         self.state().is_away = is_away;
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::adapters::memory::MemoryDatabase;
 use crate::adapters::memory::database::State;
 use crate::adapters::memory::shelves::fold_into_cards;
-use crate::domain::audience::{AudienceMinute, ChatMessage, FactKind};
+use crate::domain::audience::{AudienceMinute, ChatMessage, FactKind, Tally, minutes_of};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::{JobState, JobTicket};
@@ -60,6 +60,24 @@ impl Ledger for MemoryDatabase {
     async fn minutes_of(&self, live: LiveId) -> Result<Vec<AudienceMinute>, PortError> {
         let state = self.state();
         Ok(state.minutes.get(&live).map(|of| of.values().copied().collect()).unwrap_or_default())
+    }
+
+    async fn fold_minutes(
+        &self,
+        live: LiveId,
+        lasted_ms: Option<i64>,
+        looks: &[(i64, u32)],
+    ) -> Result<(), PortError> {
+        let mut state = self.state();
+        if state.is_away {
+            let away = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            return Err(PortError::passing("fold a live's minutes", away));
+        }
+        let tally = Tally::of(state.facts.iter().filter(|fact| fact.live == live));
+        let minutes = minutes_of(&tally, lasted_ms.unwrap_or(tally.last_ms), looks);
+        let by_minute = minutes.into_iter().map(|minute| (minute.minute, minute)).collect();
+        state.minutes.insert(live, by_minute);
+        Ok(())
     }
 
     async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError> {

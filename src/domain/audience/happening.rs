@@ -19,6 +19,20 @@ pub struct Happening {
     pub what: What,
 }
 
+impl Happening {
+    /// The business id of a follow: the same for the telling on air, which knows fractions of a second, and for the list of
+    /// followers, which knows none. Who follows again later has another.
+    pub fn follow_id(channel: &str, viewer_id: &str, followed_at: DateTime<Utc>) -> String {
+        format!("follow:{channel}:{viewer_id}:{}", followed_at.timestamp())
+    }
+
+    /// The business id of the begin, the lock or the end of a thing that lasts: `kind` is the platform's word for that,
+    /// such as `channel.poll.end`.
+    pub fn phase_id(kind: &str, id: &str) -> String {
+        format!("{kind}:{id}")
+    }
+}
+
 /// A viewer, or another channel, as the platform knows them. Personal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewer {
@@ -198,6 +212,13 @@ pub enum What {
         to: DateTime<Utc>,
         /// Why, in English, for operators.
         reason: String,
+    },
+    /// What the platform still knew of a gap was asked for and stored.
+    Backfilled {
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        /// What it told of the gap; what was heard all the same is among them, and stored once.
+        found: u64,
     },
     /// The channel's owner let us in.
     AuthorizationGranted,

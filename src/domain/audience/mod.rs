@@ -2,7 +2,9 @@
 
 pub mod channel;
 mod counted;
+mod gap;
 pub mod happening;
+mod minutes;
 pub mod notice;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::LiveId;
 
 pub use counted::counted;
+pub use gap::ToldGap;
+pub use minutes::{AudienceMinute, Gap, MinuteChat, Tally, minutes_of};
 
 /// A viewer as a fact knows them: a keyed hash that means nothing outside its villa week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,66 +93,4 @@ pub struct Fact {
     pub kind: FactKind,
     pub viewer: Pseudonym,
     pub amount: i64,
-}
-
-/// One minute of a live's audience. `coverage` is the share of the minute that was heard, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct AudienceMinute {
-    /// Minute of the video, from 0.
-    pub minute: i32,
-    pub messages: i32,
-    pub chatters: i32,
-    pub coverage: f32,
-}
-
-/// Folds facts into minutes over a video of `duration_ms`. Every minute has a row, a silent one too.
-pub fn minutes_of(facts: &[Fact], duration_ms: i64) -> Vec<AudienceMinute> {
-    let count = usize::try_from((duration_ms + 59_999) / 60_000).unwrap_or(0);
-    let mut viewers = vec![std::collections::BTreeSet::new(); count];
-    let mut messages = vec![0_i32; count];
-    for fact in facts.iter().filter(|fact| fact.kind == FactKind::Chat) {
-        let Ok(minute) = usize::try_from(fact.offset_ms / 60_000) else { continue };
-        if minute < count {
-            messages[minute] += 1;
-            viewers[minute].insert(fact.viewer);
-        }
-    }
-    let last_share = |minute: usize| {
-        let left = duration_ms - minute as i64 * 60_000;
-        (left.min(60_000) as f32) / 60_000.0
-    };
-    (0..count)
-        .map(|minute| AudienceMinute {
-            minute: minute as i32,
-            messages: messages[minute],
-            chatters: viewers[minute].len() as i32,
-            coverage: last_share(minute),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::LiveId;
-
-    #[test]
-    fn minutes_count_messages_and_distinct_chatters_with_their_coverage() {
-        let fact = |offset_ms, viewer: u8| Fact {
-            live: LiveId::from_uuid(uuid::Uuid::nil()),
-            at: DateTime::UNIX_EPOCH,
-            offset_ms,
-            kind: FactKind::Chat,
-            viewer: Pseudonym([viewer; 16]),
-            amount: 3,
-        };
-        let minutes = minutes_of(
-            &[fact(0, 1), fact(5, 1), fact(10, 2), fact(61_000, 1), fact(500_000, 9)],
-            90_000,
-        );
-        assert_eq!(minutes.len(), 2);
-        assert_eq!((minutes[0].messages, minutes[0].chatters), (3, 2));
-        assert_eq!((minutes[1].messages, minutes[1].chatters), (1, 1));
-        assert!((minutes[1].coverage - 0.5).abs() < 1e-6);
-    }
 }

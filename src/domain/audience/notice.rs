@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::audience::happening::{Happening, What};
 
+/// How the message id of a notice begins that was not heard but asked for later.
+pub const BACKFILLED: &str = "backfill:";
+
 /// One notification of the platform. Personal: it ages with the audience messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
@@ -54,6 +57,16 @@ impl Notice {
     /// The viewer who did it, by the platform's id.
     pub fn viewer_id(&self) -> Option<&str> {
         self.happening()?.what.viewer_id()
+    }
+
+    /// Whether it was not heard when it happened, but asked for later.
+    pub fn is_backfilled(&self) -> bool {
+        self.message_id.starts_with(BACKFILLED)
+    }
+
+    /// When it happened or was heard, by whichever clock was earlier.
+    pub fn known_at(&self) -> DateTime<Utc> {
+        self.happening().map_or(self.heard_at, |happening| happening.at.min(self.heard_at))
     }
 
     /// Leaves nothing of what was said.

@@ -3,6 +3,7 @@
 pub mod boards;
 pub mod channels;
 pub mod elsewhere;
+pub mod gaps;
 mod keep;
 mod mark;
 mod moments;

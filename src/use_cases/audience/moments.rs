@@ -84,7 +84,10 @@ impl Watch {
 
     /// Hears a notice of a live.
     pub(super) fn hear(&mut self, live: LiveId, notice: &Notice) -> Vec<Found> {
-        let Some(happening) = notice.happening() else { return Vec::new() };
+        // What is found out later makes no moment now.
+        let Some(happening) = notice.happening().filter(|_| !notice.is_backfilled()) else {
+            return Vec::new();
+        };
         let Some(watched) = self.lives.get_mut(&live) else { return Vec::new() };
         let at_ms = watched.offset_ms(placed_at(happening, notice));
         let mut found = watched.hear_marks(at_ms);

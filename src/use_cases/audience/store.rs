@@ -6,9 +6,11 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::audience::happening::{Happening, What};
 use crate::domain::audience::notice::Notice;
-use crate::domain::audience::{ChatMessage, Fact, Pseudonym, counted};
+use crate::domain::audience::{ChatMessage, Fact, Pseudonym, ToldGap, counted};
+use crate::domain::job::Job;
 use crate::ports::PortError;
 use crate::ports::audience_log::{Entry, Removal};
+use crate::ports::ledger::{Commit, CommitError};
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::on_air::{Broadcast, OnAir};
 use crate::use_cases::pseudonym;
@@ -19,6 +21,7 @@ const SKEW_MAX_MIN: i64 = 15;
 impl Audience {
     /// Stores notices in their order. What was heard before adds nothing.
     pub async fn store(&self, notices: &[Notice]) -> Result<(), PortError> {
+        self.order_filling(notices).await?;
         let mut entries = Vec::with_capacity(notices.len());
         for notice in notices {
             if let Some(happening) = notice.happening()
@@ -27,7 +30,9 @@ impl Audience {
                 self.append(std::mem::take(&mut entries)).await?;
                 self.began(&happening.channel, "", happening.at).await?;
             }
-            entries.push(entry(notice, &self.on_air()));
+            let broadcast =
+                notice.happening().and_then(|told| broadcast_of(told, &self.on_air()).cloned());
+            entries.push(entry(notice, broadcast.as_ref()));
             if let Some(happening) = notice.happening()
                 && matches!(happening.what, What::StreamOffline { .. })
             {
@@ -38,7 +43,22 @@ impl Audience {
         self.append(entries).await
     }
 
-    async fn append(&self, entries: Vec<Entry>) -> Result<(), PortError> {
+    /// Orders that told gaps be filled, before they are stored: whoever dies in between leaves an order too many, which adds
+    /// nothing, and none too few.
+    async fn order_filling(&self, notices: &[Notice]) -> Result<(), PortError> {
+        let gaps = notices.iter().filter_map(ToldGap::of);
+        let jobs: Vec<Job> = gaps.map(|gap| Job::FillGap { gap }).collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        match self.ledger.commit(Commit { jobs, ..Commit::default() }).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Port(error)) => Err(error),
+            Err(error) => Err(PortError::plain(error.to_string())),
+        }
+    }
+
+    pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<(), PortError> {
         let given = entries.len() as u64;
         let fresh = self.log.append(entries).await?.len() as u64;
         self.state.stored.fetch_add(fresh, Relaxed);
@@ -47,8 +67,8 @@ impl Audience {
     }
 }
 
-/// What follows from a notice while these lives are on air.
-fn entry(notice: &Notice, on_air: &OnAir) -> Entry {
+/// What follows from a notice of a live, or of none.
+pub(super) fn entry(notice: &Notice, broadcast: Option<&Broadcast>) -> Entry {
     let mut entry = Entry {
         notice: notice.clone(),
         live: None,
@@ -58,7 +78,7 @@ fn entry(notice: &Notice, on_air: &OnAir) -> Entry {
     };
     let Some(happening) = notice.happening() else { return entry };
     entry.removal = removal(happening);
-    let Some(broadcast) = broadcast_of(happening, on_air) else { return entry };
+    let Some(broadcast) = broadcast else { return entry };
     entry.live = Some(broadcast.live);
     let at = placed_at(happening, notice);
     let offset_ms = (at - broadcast.started_at).num_milliseconds().max(0);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::domain::audience::{ChatMessage, Fact, FactKind, minutes_of};
+use crate::domain::audience::{ChatMessage, Fact, FactKind, Tally, minutes_of};
 use crate::domain::clips::footage::Inspection;
 use crate::domain::ids::LiveId;
 use crate::domain::job::ImportOrder;
@@ -57,7 +57,7 @@ impl Lives {
             chatters,
             by: order.by,
         };
-        let minutes = minutes_of(&facts, duration_ms);
+        let minutes = minutes_of(&Tally::of(&facts), duration_ms, &[]);
         let commit = Commit {
             events: vec![imported.into()],
             expect: Some(Expectation { subject: live.as_uuid(), events: 0 }),

@@ -265,6 +265,7 @@ fn lane_row(depth: &LaneDepth) -> LaneRow {
             Lane::Detect => "Moments",
             Lane::Cut => "Découpes",
             Lane::Render => "Reels",
+            Lane::Fill => "Rattrapages",
         },
         waiting: count(depth.waiting.max(0) as u64),
         running: count(depth.running.max(0) as u64),

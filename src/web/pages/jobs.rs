@@ -1,13 +1,13 @@
 //! « Travaux »: slow work under way and done, with progress, errors, another try, a stop.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, Redirect};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::domain::ids::JobId;
 use crate::domain::job::{JOB_ATTEMPTS_MAX, Job, JobState, JobView};
@@ -57,6 +57,7 @@ impl JobRow {
             Job::DetectMoments { .. } => ("Recherche des moments de", "zap"),
             Job::CutClip { .. } => ("Découpe de", "scissors"),
             Job::RenderReel { .. } => ("Reel de", "smartphone"),
+            Job::FillGap { .. } => ("Rattrapage d'un trou dans l'écoute de", "radio"),
         };
         let waits_again = view.state == JobState::Waiting && view.error.is_some();
         let (state, state_icon, state_class) = match view.state {
@@ -165,7 +166,7 @@ pub(super) async fn cancel(
 /// Jobs in words; what they are about is looked up once each.
 pub(super) async fn rows(app: &App, views: &[JobView]) -> Result<Vec<JobRow>, PortError> {
     let now = app.clock.now();
-    let mut known: HashMap<Uuid, String> = HashMap::new();
+    let mut known: HashMap<String, String> = HashMap::new();
     let mut rows = Vec::with_capacity(views.len());
     for view in views {
         let key = match &view.job {
@@ -173,13 +174,15 @@ pub(super) async fn rows(app: &App, views: &[JobView]) -> Result<Vec<JobRow>, Po
                 rows.push(JobRow::new(view, &order.title, now));
                 continue;
             }
-            Job::DetectMoments { live } => live.as_uuid(),
-            Job::CutClip { clip } | Job::RenderReel { clip } => clip.as_uuid(),
+            Job::DetectMoments { live } => live.to_string(),
+            Job::CutClip { clip } | Job::RenderReel { clip } => clip.to_string(),
+            Job::FillGap { gap } => gap.channel.to_string(),
         };
-        if let std::collections::hash_map::Entry::Vacant(place) = known.entry(key) {
-            place.insert(subject(app, &view.job).await?);
-        }
-        rows.push(JobRow::new(view, &known[&key], now));
+        let subject = match known.entry(key) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => place.insert(subject(app, &view.job).await?),
+        };
+        rows.push(JobRow::new(view, subject, now));
     }
     Ok(rows)
 }
@@ -190,6 +193,11 @@ async fn subject(app: &App, job: &Job) -> Result<String, PortError> {
         Job::DetectMoments { live } => app.lives.find(*live).await?.map(|card| card.title),
         Job::CutClip { clip } | Job::RenderReel { clip } => {
             app.clips.find(*clip).await?.map(|card| card.clip.title.as_str().to_owned())
+        }
+        Job::FillGap { gap } => {
+            let found = app.channels.find(&gap.channel).await;
+            let found = found.map_err(|error| PortError::passing("find a channel", error))?;
+            Some(found.map_or_else(|| gap.channel.to_string(), |channel| channel.name))
         }
     };
     Ok(title.unwrap_or_else(|| "sans titre".to_owned()))

@@ -1,7 +1,7 @@
 //! What the channel does: on and off air, polls, predictions, hype trains, goals, charity, ads, raids, shoutouts.
 
 use crate::adapters::twitch::eventsub::fields::Fields;
-use crate::domain::audience::happening::{Choice, Phase, What};
+use crate::domain::audience::happening::{Choice, Happening, Phase, What};
 
 use super::support::amount;
 use super::{Event, Reading};
@@ -136,7 +136,7 @@ fn lasting(event: &Event<'_>, what: What, phase: Phase) -> Result<Option<Reading
         Phase::Lock => event.fields.time("locked_at"),
         Phase::End => event.fields.time("ended_at").or_else(|| event.fields.time("stopped_at")),
     };
-    let once = format!("{}:{}", event.of.kind, event.text("id")?);
+    let once = Happening::phase_id(&event.of.kind, &event.text("id")?);
     event.tells(what)?.at(at).once(once).done()
 }
 

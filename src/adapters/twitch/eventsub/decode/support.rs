@@ -1,7 +1,7 @@
 //! What viewers give: follows, subs, bits, channel points, donations.
 
 use crate::adapters::twitch::eventsub::fields::Fields;
-use crate::domain::audience::happening::{Amount, Price, Tier, Viewer, What};
+use crate::domain::audience::happening::{Amount, Happening, Price, Tier, Viewer, What};
 
 use super::{Event, Reading};
 
@@ -9,7 +9,7 @@ pub(super) fn followed(event: &Event<'_>) -> Result<Option<Reading>, String> {
     let viewer = event.viewer("user")?;
     let at = event.fields.time("followed_at");
     let channel = event.channel()?;
-    let once = at.map(|at| format!("follow:{channel}:{}:{}", viewer.id, at.timestamp_micros()));
+    let once = at.map(|at| Happening::follow_id(&channel, &viewer.id, at));
     event.tells(What::Followed { viewer })?.at(at).once(once).done()
 }
 

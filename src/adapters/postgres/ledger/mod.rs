@@ -1,6 +1,9 @@
 //! The logs in PostgreSQL. Sequences are not commit-ordered, so there is one appender at a time: every commit that
 //! writes events holds an advisory lock until it is over, and takes its numbers under it.
 
+mod batch;
+mod minutes;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,24 +13,24 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::adapters::postgres::jobs::enqueue;
+use crate::adapters::postgres::ledger::batch::store_audience;
 use crate::adapters::postgres::shelves::fold_into_cards;
 use crate::adapters::postgres::while_doing;
-use crate::domain::audience::{AudienceMinute, ChatMessage, Fact};
+use crate::domain::audience::{AudienceMinute, ChatMessage};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
 use crate::domain::job::JobTicket;
 use crate::ports::PortError;
 use crate::ports::ledger::{
-    AudienceBatch, Commit, CommitError, Committed, CursorMove, EVENTS_BATCH_MAX, Expectation,
-    Ledger,
+    Commit, CommitError, Committed, CursorMove, EVENTS_BATCH_MAX, Expectation, Ledger,
 };
+
+pub(super) use batch::{store_facts, store_messages};
 
 /// The event log's appender lock: "spark" in ASCII, then 1.
 const APPENDER_LOCK: i64 = 0x7370_6172_6b01;
 /// Held by who makes, fills or drops partitions of the audience: "spark", then 2. Taken before the appender's.
 pub(super) const PARTITIONS_LOCK: i64 = 0x7370_6172_6b02;
-/// Rows sent in one insert.
-const ROWS_PER_INSERT: usize = 5_000;
 
 /// The logs of one database.
 #[derive(Clone)]
@@ -171,12 +174,22 @@ impl Ledger for PostgresLedger {
     async fn minutes_of(&self, live: LiveId) -> Result<Vec<AudienceMinute>, PortError> {
         sqlx::query_as!(
             AudienceMinute,
-            "select minute, messages, chatters, coverage from audience_minutes where live = $1 order by minute",
+            "select minute, messages, chatters, coverage, viewers
+               from audience_minutes where live = $1 order by minute",
             live.as_uuid(),
         )
         .fetch_all(&self.pool)
         .await
         .map_err(while_doing("read a live's minutes"))
+    }
+
+    async fn fold_minutes(
+        &self,
+        live: LiveId,
+        lasted_ms: Option<i64>,
+        looks: &[(i64, u32)],
+    ) -> Result<(), PortError> {
+        minutes::fold(&self.pool, live, lasted_ms, looks).await
     }
 
     async fn pulse_of(&self, live: LiveId, step_ms: i64) -> Result<Vec<(i64, i64)>, PortError> {
@@ -392,104 +405,4 @@ async fn append(tx: &mut Tx<'_>, events: Vec<Event>) -> Result<Vec<Recorded<Even
         recorded.push(Recorded { seq, at, event });
     }
     Ok(recorded)
-}
-
-/// Stores a live's audience. What the inbox has heard already is dropped, so that the same messages twice add nothing.
-async fn store_audience(tx: &mut Tx<'_>, batch: &AudienceBatch) -> Result<(), PortError> {
-    let days: std::collections::BTreeSet<_> =
-        batch.messages.iter().map(|message| message.at.date_naive()).collect();
-    for day in days {
-        let noon = day.and_hms_opt(12, 0, 0).unwrap_or_default().and_utc();
-        for (log, step) in [("audience_messages", "day"), ("audience_facts", "month")] {
-            sqlx::query("select ensure_partition($1, $2, $3)")
-                .bind(log)
-                .bind(step)
-                .bind(noon)
-                .execute(&mut **tx)
-                .await
-                .map_err(while_doing("make a log's partition"))?;
-        }
-    }
-    let live = batch.live.as_uuid();
-    let source = format!("live:{live}");
-    for chunk in batch.messages.chunks(ROWS_PER_INSERT) {
-        let ids: Vec<&str> = chunk.iter().map(|m| m.message_id.as_str()).collect();
-        let fresh = sqlx::query_scalar!(
-            "insert into inbox (source, message_id)
-             select $1, message_id from unnest($2::text[]) as message_id
-             on conflict on constraint inbox_key do nothing
-             returning message_id",
-            source,
-            &ids as &[&str],
-        )
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(while_doing("note messages in the inbox"))?;
-        let fresh: std::collections::HashSet<String> = fresh.into_iter().collect();
-        let kept: Vec<&ChatMessage> =
-            chunk.iter().filter(|m| fresh.contains(&m.message_id)).collect();
-        store_messages(tx, live, &kept).await?;
-    }
-    store_facts(tx, &batch.facts).await?;
-    sqlx::query!(
-        "insert into audience_minutes (live, minute, messages, chatters, coverage)
-         select $1, * from unnest($2::integer[], $3::integer[], $4::integer[], $5::real[])
-         on conflict (live, minute) do nothing",
-        live,
-        &batch.minutes.iter().map(|m| m.minute).collect::<Vec<_>>(),
-        &batch.minutes.iter().map(|m| m.messages).collect::<Vec<_>>(),
-        &batch.minutes.iter().map(|m| m.chatters).collect::<Vec<_>>(),
-        &batch.minutes.iter().map(|m| m.coverage).collect::<Vec<_>>(),
-    )
-    .execute(&mut **tx)
-    .await
-    .map_err(while_doing("store audience minutes"))?;
-    Ok(())
-}
-
-/// Stores facts, each with its live.
-pub(super) async fn store_facts(tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), PortError> {
-    for chunk in facts.chunks(ROWS_PER_INSERT) {
-        sqlx::query!(
-            "insert into audience_facts (live, at, offset_ms, kind, viewer, amount)
-             select * from unnest(
-                 $1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[])",
-            &chunk.iter().map(|f| f.live.as_uuid()).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.at).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.offset_ms).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.kind.as_str().to_owned()).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.viewer.0.to_vec()).collect::<Vec<_>>(),
-            &chunk.iter().map(|f| f.amount).collect::<Vec<_>>(),
-        )
-        .execute(&mut **tx)
-        .await
-        .map_err(while_doing("store audience facts"))?;
-    }
-    Ok(())
-}
-
-/// Stores a live's messages.
-pub(super) async fn store_messages(
-    tx: &mut Tx<'_>,
-    live: Uuid,
-    messages: &[&ChatMessage],
-) -> Result<(), PortError> {
-    sqlx::query!(
-        "insert into audience_messages (live, at, offset_ms, message_id, viewer_id, viewer_name, body, trusted, bits)
-         select $1, * from unnest(
-             $2::timestamptz[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::integer[])",
-        live,
-        &messages.iter().map(|m| m.at).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.offset_ms).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.message_id.clone()).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.viewer_id.clone()).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.viewer_name.clone()).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.text.clone()).collect::<Vec<_>>(),
-        &messages.iter().map(|m| m.trusted).collect::<Vec<_>>(),
-        &messages.iter().map(|m| i32::try_from(m.bits).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
-    )
-    .execute(&mut **tx)
-    .await
-    .map_err(while_doing("store messages"))?;
-    Ok(())
 }
