@@ -56,6 +56,10 @@ pub struct LiveBoard {
     votes: VecDeque<(DateTime<Utc>, String)>,
     /// Ids of messages that had to go, with the notice that said so.
     gone: VecDeque<(i64, String)>,
+    /// A page that shows less than this begins anew: another live began here, or what had to go is forgotten.
+    anew_at: i64,
+    /// The newest line that is not kept any more, for want of room.
+    dropped_at: i64,
 }
 
 /// A line of the chat.
@@ -115,6 +119,7 @@ impl LiveBoard {
             started_at: before.started_at.filter(|_| is_seen),
             viewers: if is_seen { before.viewers } else { VecDeque::new() },
             seq: before.seq,
+            anew_at: before.seq,
             gaps: before.gaps,
             ..Self::default()
         };
@@ -132,7 +137,9 @@ impl LiveBoard {
                     text: chat.text.clone(),
                     trusted: chat.trusted,
                 };
-                push(&mut self.lines, line, LINES_MAX);
+                if let Some(dropped) = push(&mut self.lines, line, LINES_MAX) {
+                    self.dropped_at = dropped.seq;
+                }
                 if is_vote(&chat.text) {
                     push(&mut self.votes, (happening.at, chat.viewer.id.clone()), VOTES_MAX);
                 }
@@ -145,7 +152,7 @@ impl LiveBoard {
             What::MessageDeleted { message_id, .. } => {
                 // One that is not here any more, or not yet, may be on somebody's page all the same.
                 self.lines.retain(|line| line.id != *message_id);
-                push(&mut self.gone, (seq, message_id.clone()), LINES_MAX);
+                self.goes(seq, message_id.clone());
             }
             What::ViewerSilenced { viewer_id } => {
                 self.forget(seq, |line| line.viewer_id == *viewer_id && line.at <= happening.at);
@@ -162,7 +169,9 @@ impl LiveBoard {
             What::ChannelUpdated { title, category } => {
                 (self.title, self.category) = (title.clone(), category.clone());
             }
-            What::Missed { from, to, .. } => push(&mut self.gaps, (*from, *to), GAPS_MAX),
+            What::Missed { from, to, .. } => {
+                push(&mut self.gaps, (*from, *to), GAPS_MAX);
+            }
             _ => {}
         }
         if let Some((icon, words)) = told(&happening.what) {
@@ -222,7 +231,13 @@ impl LiveBoard {
             self.lines.iter().filter(|line| goes(line)).map(|line| line.id.clone()).collect();
         self.lines.retain(|line| !goes(line));
         for id in gone {
-            push(&mut self.gone, (seq, id), LINES_MAX);
+            self.goes(seq, id);
+        }
+    }
+
+    fn goes(&mut self, seq: i64, message_id: String) {
+        if let Some((forgotten, _)) = push(&mut self.gone, (seq, message_id), LINES_MAX) {
+            self.anew_at = self.anew_at.max(forgotten);
         }
     }
 
@@ -238,10 +253,14 @@ impl LiveBoard {
         self.pulse(now, (60 / PULSE_STEP_S) as usize + 1).iter().skip(1).sum()
     }
 
-    /// Whether everything after `seq` is still here, so that a reader who has seen it can go on.
-    pub fn reaches_back_to(&self, seq: i64) -> bool {
-        let oldest = self.lines.front().map_or(0, |line| line.seq);
-        seq <= self.seq && (self.lines.len() < LINES_MAX || seq >= oldest)
+    /// Whether a page that shows everything up to `seq` can go on: it is the same live, and all that had to go since is known.
+    pub const fn goes_on_from(&self, seq: i64) -> bool {
+        seq <= self.seq && seq >= self.anew_at
+    }
+
+    /// Whether every line after `seq` is still here besides, so that a reader who has seen it can be given what is missing.
+    pub const fn reaches_back_to(&self, seq: i64) -> bool {
+        self.goes_on_from(seq) && seq >= self.dropped_at
     }
 
     /// What had to go after `seq`.
@@ -250,11 +269,11 @@ impl LiveBoard {
     }
 }
 
-fn push<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
-    if queue.len() == max {
-        queue.pop_front();
-    }
+/// Adds to a queue of bounded length; gives what falls off at its other end.
+fn push<T>(queue: &mut VecDeque<T>, item: T, max: usize) -> Option<T> {
+    let dropped = if queue.len() == max { queue.pop_front() } else { None };
     queue.push_back(item);
+    dropped
 }
 
 /// A happening in words; `None` for what is told elsewhere on the page, or a second time.
@@ -363,6 +382,11 @@ mod tests {
         )
     }
 
+    fn deleted(second: i64, said: i64) -> Notice {
+        let message_id = format!("m{said}");
+        notice(second, What::MessageDeleted { message_id, viewer_id: None })
+    }
+
     fn seen(second: i64, started: i64) -> ViewerSample {
         ViewerSample {
             channel: ChannelId::try_new("1").expect("a number"),
@@ -403,5 +427,33 @@ mod tests {
         // A second look at the same live changes nothing; one at a later one does.
         board.sample(&seen(110, 100));
         assert_eq!(board.started_at, Some(at(100)));
+    }
+
+    #[test]
+    fn a_page_of_the_live_before_begins_anew() {
+        let mut board = LiveBoard::default();
+        board.apply(1, Some(live(1)), &said(5));
+        board.apply(2, Some(live(1)), &deleted(6, 5));
+        board.apply(3, Some(live(2)), &said(100));
+        assert!(!board.goes_on_from(2), "its lines, and what had to go, are not here any more");
+        assert!(board.reaches_back_to(3));
+    }
+
+    #[test]
+    fn a_reader_is_told_everything_that_goes_or_begins_anew() {
+        let mut board = LiveBoard::default();
+        let many = LINES_MAX as i64;
+        for n in 1..=many {
+            board.apply(n, None, &said(n));
+        }
+        assert!(board.reaches_back_to(0));
+        board.apply(many + 1, None, &said(many + 1));
+        assert!(!board.reaches_back_to(0) && board.reaches_back_to(1), "the first line fell off");
+        // Room that a removal makes does not bring it back.
+        board.apply(many + 2, None, &deleted(many + 2, 7));
+        assert!(!board.reaches_back_to(0) && board.goes_on_from(0));
+        board.apply(many + 3, None, &notice(many + 3, What::ChatCleared));
+        assert!(board.goes_on_from(many + 2), "all of this had to go at once");
+        assert!(!board.goes_on_from(many + 1), "of one removal nobody knows any more");
     }
 }

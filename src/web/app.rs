@@ -23,6 +23,7 @@ use crate::use_cases::moments::Moments;
 use crate::use_cases::villa::Weeks;
 use crate::web::guard::FORM_BYTES_MAX;
 use crate::web::metrics::Metrics;
+use crate::web::pages::Feeds;
 use crate::web::throttle::Throttle;
 use crate::web::{
     Access, Declared, Problem, Routes, assets, headers, mailbox, media, metrics, pages, probes,
@@ -100,6 +101,7 @@ pub struct App(Arc<House>);
 struct House {
     parts: Parts,
     metrics: Metrics,
+    feeds: Feeds,
     throttle: Throttle,
     uploads: Arc<Semaphore>,
 }
@@ -112,9 +114,11 @@ impl App {
                  nobody can sign in. Put TLS before it and set an https address"
             );
         }
+        let feeds = Feeds::default();
         Self(Arc::new(House {
             parts,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(feeds.tally()),
+            feeds,
             throttle: Throttle::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
         }))
@@ -122,6 +126,10 @@ impl App {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(super) fn feeds(&self) -> &Feeds {
+        &self.0.feeds
     }
 
     pub(super) fn throttle(&self) -> &Throttle {

@@ -18,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::ports::PortError;
+use crate::web::pages::Tally;
 use crate::web::{App, Problem};
 
 /// Upper bounds of the request times, in seconds.
@@ -53,7 +54,8 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// `direct` is what the feeds of « Direct » count.
+    pub(super) fn new(direct: &Tally) -> Self {
         let mut registry = Registry::with_prefix("spark");
         let answered = Family::default();
         let seconds =
@@ -80,6 +82,11 @@ impl Metrics {
             Unit::Bytes,
             anonymous.clone(),
         );
+        let Tally { tickers, shared, own } = direct.clone();
+        registry.register("direct_tickers", "Channels whose live page somebody watches", tickers);
+        let text = "Frames of live pages made once for everybody in step";
+        registry.register("direct_shared_frames", text, shared);
+        registry.register("direct_own_frames", "Frames of live pages made for one reader", own);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What is running", build);
         Self { registry, answered, seconds, jobs, resident, anonymous }

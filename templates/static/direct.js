@@ -4,6 +4,7 @@
   if (!root) return;
   const LINES_MAX = 200;
   const DEEDS_MAX = 8;
+  const MERGED_MS = 1000;
   const $ = (selector) => root.querySelector(selector);
   const lines = $("#lignes");
   const deeds = $("#faits");
@@ -26,11 +27,17 @@
     sift(item);
     return item;
   };
+  // What was left out within a second is told in one line.
+  let left = { since: -MERGED_MS };
   const more = (count) => {
-    const item = document.createElement("li");
-    item.className = "quiet";
-    item.textContent = `… et ${count} ${count > 1 ? "autres messages" : "autre message"}`;
-    return item;
+    const now = performance.now();
+    if (now - left.since >= MERGED_MS || !left.item.isConnected) {
+      left = { since: now, count: 0, item: document.createElement("li") };
+      left.item.className = "quiet";
+      lines.append(left.item);
+    }
+    left.count += count;
+    left.item.textContent = `… et ${left.count} ${left.count > 1 ? "autres messages" : "autre message"}`;
   };
   const deed = ({ icon, words }) => {
     const item = document.createElement("li");
@@ -62,7 +69,7 @@
     const follows = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 60;
     if (frame.whole) { lines.replaceChildren(); deeds.replaceChildren(); }
     for (const id of frame.gone) lines.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
-    if (frame.more) lines.append(more(frame.more));
+    if (frame.more) more(frame.more);
     lines.append(...frame.lines.map(line));
     while (lines.children.length > LINES_MAX) lines.firstChild.remove();
     if (frame.lines.length) $("[data-silent]")?.remove();

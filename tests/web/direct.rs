@@ -3,8 +3,12 @@
 #[path = "../notices/mod.rs"]
 mod notices;
 
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 use chrono::TimeDelta;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use reqwest::StatusCode;
 use serde_json::Value;
 use spark::domain::accounts::Role;
@@ -16,6 +20,9 @@ use spark::ports::vault::{Secret, Tokens, Vault};
 
 use self::notices::{CHANNEL, at, chat, deleted, follow, offline, online};
 use crate::house::{Browser, House};
+
+/// Longest a thing may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn linked(house: &House) {
     let channel = Channel {
@@ -46,34 +53,84 @@ async fn read(house: &House, browser: &Browser, path: &str) -> (StatusCode, Stri
     (response.status(), response.text().await.unwrap())
 }
 
-/// The first frames of a stream that begins after `seen`, until one is as wanted.
+/// An open stream, event by event.
+struct Flux {
+    bytes: BoxStream<'static, reqwest::Result<Bytes>>,
+    held: String,
+}
+
+impl Flux {
+    /// One that begins after `seen`, or with everything.
+    async fn open(house: &House, browser: &Browser, seen: Option<i64>) -> Self {
+        let mut request =
+            house.get(&format!("/direct/{CHANNEL}/flux")).header("cookie", browser.cookie());
+        if let Some(seen) = seen {
+            request = request.header("last-event-id", seen);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { bytes: response.bytes_stream().boxed(), held: String::new() }
+    }
+
+    /// The next event as it was sent; `None` when the stream has ended.
+    async fn event(&mut self) -> Option<String> {
+        loop {
+            if let Some((event, rest)) = self.held.split_once("\n\n") {
+                let event = event.to_owned();
+                self.held = rest.to_owned();
+                return Some(event);
+            }
+            let more = tokio::time::timeout(PATIENCE, self.bytes.next()).await;
+            let more = more.expect("a frame in time")?.unwrap();
+            self.held.push_str(&String::from_utf8_lossy(&more));
+        }
+    }
+
+    async fn frame(&mut self) -> Value {
+        parsed(&self.event().await.expect("the stream goes on"))
+    }
+
+    /// The first event from here on whose frame is as wanted, as it was sent.
+    async fn until(&mut self, is_wanted: impl Fn(&Value) -> bool) -> String {
+        loop {
+            let event = self.event().await.expect("the stream goes on");
+            if is_wanted(&parsed(&event)) {
+                return event;
+            }
+        }
+    }
+}
+
+fn parsed(event: &str) -> Value {
+    let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let frame: Value = serde_json::from_str(data).unwrap();
+    assert!(event.starts_with(&format!("id: {}\n", frame["seq"])), "{event}");
+    frame
+}
+
+/// The first frame of a stream that begins after `seen` that is as wanted.
 async fn frame(
     house: &House,
     browser: &Browser,
     seen: Option<i64>,
     is_wanted: impl Fn(&Value) -> bool,
 ) -> Value {
-    let mut request =
-        house.get(&format!("/direct/{CHANNEL}/flux")).header("cookie", browser.cookie());
-    if let Some(seen) = seen {
-        request = request.header("last-event-id", seen);
-    }
-    let response = request.send().await.unwrap();
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut bytes = response.bytes_stream();
-    let mut text = String::new();
-    loop {
-        let more = tokio::time::timeout(std::time::Duration::from_secs(20), bytes.next());
-        let more = more.await.expect("a frame in time").expect("the stream goes on").unwrap();
-        text.push_str(&String::from_utf8_lossy(&more));
-        while let Some((event, rest)) = text.split_once("\n\n") {
-            let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-            let found: Option<Value> = data.map(|data| serde_json::from_str(data).unwrap());
-            text = rest.to_owned();
-            if let Some(found) = found.filter(&is_wanted) {
-                return found;
-            }
-        }
+    parsed(&Flux::open(house, browser, seen).await.until(is_wanted).await)
+}
+
+/// What the house counts under this name.
+async fn counted(house: &House, name: &str) -> u64 {
+    let text = house.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+/// Waits until no live page is fed any more.
+async fn all_is_quiet(house: &House) {
+    let begun = Instant::now();
+    while counted(house, "spark_direct_tickers").await > 0 {
+        assert!(begun.elapsed() < PATIENCE, "a ticker goes on although nobody reads");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -152,11 +209,188 @@ async fn a_stream_that_is_open_hears_what_happens_next() {
     let waits = frame(&house, &browser, None, |frame| texts(frame) == ["deux"]);
     let speaks = async {
         // Only what comes after the first frame is sent by itself.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         hears(&house, &[chat(2, "bob", "deux")]).await;
     };
     let (heard, ()) = tokio::join!(waits, speaks);
     assert_eq!(heard["whole"], false);
+}
+
+#[tokio::test]
+async fn readers_in_step_are_given_the_very_same_frame() {
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0), chat(1, "anna", "un")]).await;
+    let mut ana = Flux::open(&house, &browser, None).await;
+    let mut leo = Flux::open(&house, &browser, None).await;
+    assert_eq!(texts(&ana.frame().await), texts(&leo.frame().await));
+    for (n, word) in [(2, "deux"), (3, "trois"), (4, "quatre")] {
+        hears(&house, &[chat(n, "bob", word)]).await;
+        let told = ana.until(|frame| texts(frame) == [word]).await;
+        assert_eq!(leo.until(|frame| texts(frame) == [word]).await, told);
+    }
+    assert_eq!(counted(&house, "spark_direct_own_frames_total").await, 2, "one each, at the start");
+    assert!(counted(&house, "spark_direct_shared_frames_total").await >= 3);
+    assert_eq!(counted(&house, "spark_direct_tickers").await, 1);
+}
+
+#[tokio::test]
+async fn whoever_joins_in_the_middle_misses_nothing_and_sees_nothing_twice() {
+    const LAST: i64 = 70;
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0)]).await;
+    let channel = ChannelId::try_new(CHANNEL).unwrap();
+    let seq = || house.app.boards.look(&channel, |board| board.seq);
+    let number = |text: &str| text.strip_prefix("n° ").unwrap().parse::<i64>().unwrap();
+    // Reads until the end; says every number it was shown. Some hang up on the way and come back.
+    let reads = async |wait_ms: u64, page_is_open: bool, hangs_up: bool| {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        // A page shows everything up to now already; else the stream begins with everything.
+        let seen = page_is_open.then(seq);
+        let first = house.app.boards.look(&channel, |board| board.messages as i64) + 1;
+        let mut flux = Flux::open(&house, &browser, seen).await;
+        let (mut shown, mut frames) = (Vec::new(), 0);
+        while shown.last() != Some(&LAST) {
+            let frame = flux.frame().await;
+            assert_eq!(frame["more"], 0, "so few are all shown");
+            assert_eq!(frame["whole"], !page_is_open && frames == 0);
+            shown.extend(texts(&frame).into_iter().map(number));
+            frames += 1;
+            if hangs_up && frames % 4 == 0 {
+                flux = Flux::open(&house, &browser, frame["seq"].as_i64()).await;
+            }
+        }
+        let from = if page_is_open { first } else { 1 };
+        assert_eq!(shown, (from..=LAST).collect::<Vec<_>>(), "{page_is_open} {hangs_up}");
+    };
+    let talks = async {
+        for n in 1..=LAST {
+            hears(&house, &[chat(n, "anna", &format!("n° {n}"))]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::join!(
+        talks,
+        reads(0, false, false),
+        reads(130, true, false),
+        reads(470, true, true),
+        reads(810, false, false),
+        reads(1_010, true, false),
+        reads(1_130, false, true),
+    );
+}
+
+#[tokio::test]
+async fn what_has_to_go_goes_from_every_page() {
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0), chat(1, "anna", "un"), chat(2, "bob", "deux")]).await;
+    let mut ana = Flux::open(&house, &browser, None).await;
+    let mut leo = Flux::open(&house, &browser, None).await;
+    assert_eq!((texts(&ana.frame().await).len(), texts(&leo.frame().await).len()), (2, 2));
+    hears(&house, &[deleted(3, 1)]).await;
+    let is_told = |frame: &Value| frame["gone"] == serde_json::json!(["said-1"]);
+    assert_eq!(ana.until(is_told).await, leo.until(is_told).await);
+    // An erasure is no notice of Twitch's: nothing new is said, and it is told all the same.
+    house.app.boards.forget(&notices::viewer_id("bob"));
+    let is_told = |frame: &Value| frame["gone"] == serde_json::json!(["said-2"]);
+    tokio::join!(ana.until(is_told), leo.until(is_told));
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_are_twenty_and_a_number_for_everybody() {
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0)]).await;
+    let mut ana = Flux::open(&house, &browser, None).await;
+    let mut leo = Flux::open(&house, &browser, None).await;
+    assert_eq!((texts(&ana.frame().await).len(), texts(&leo.frame().await).len()), (0, 0));
+    let burst = |from: i64| {
+        (from..from + 100).map(|n| chat(n, "anna", &format!("n° {n}"))).collect::<Vec<Notice>>()
+    };
+    let begun = Instant::now();
+    hears(&house, &burst(1)).await;
+    let is_told = |frame: &Value| frame["more"] != 0;
+    let first = ana.until(is_told).await;
+    assert_eq!(leo.until(is_told).await, first);
+    let first = parsed(&first);
+    assert_eq!((texts(&first).len(), &first["more"]), (20, &Value::from(80)));
+    assert_eq!((texts(&first)[0], texts(&first)[19]), ("n° 81", "n° 100"), "the newest");
+    // At once again: as many as the time allows, and those that were left out do not come later.
+    hears(&house, &burst(101)).await;
+    let next = parsed(&ana.until(is_told).await);
+    let (shown, more) = (texts(&next).len() as u64, next["more"].as_u64().unwrap());
+    assert_eq!(shown + more, 100);
+    assert!(shown as f64 <= begun.elapsed().as_secs_f64() * 20.0, "{shown} more lines already");
+    hears(&house, &[chat(300, "bob", "fin")]).await;
+    let last = parsed(&ana.until(|frame| texts(frame).last() == Some(&"fin")).await);
+    assert_eq!((texts(&last), &last["more"]), (vec!["fin"], &Value::from(0)));
+}
+
+#[tokio::test]
+async fn a_ticker_ends_with_its_last_reader() {
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    let mut ana = Flux::open(&house, &browser, None).await;
+    let leo = Flux::open(&house, &browser, None).await;
+    ana.frame().await;
+    assert_eq!(counted(&house, "spark_direct_tickers").await, 1);
+    drop(leo);
+    hears(&house, &[online(0), chat(1, "anna", "un")]).await;
+    ana.until(|frame| texts(frame) == ["un"]).await;
+    drop(ana);
+    all_is_quiet(&house).await;
+    // Whoever comes then is fed again.
+    let mut ana = Flux::open(&house, &browser, None).await;
+    assert_eq!(texts(&ana.frame().await), ["un"]);
+    hears(&house, &[chat(2, "bob", "deux")]).await;
+    ana.until(|frame| texts(frame) == ["deux"]).await;
+    // And the house does not wait for who reads.
+    house.app.boards.close();
+    while ana.event().await.is_some() {}
+    all_is_quiet(&house).await;
+}
+
+#[tokio::test]
+async fn a_reader_who_stops_reading_holds_nobody_up_and_catches_up() {
+    const ROUNDS: i64 = 60;
+    let house = House::open().await;
+    linked(&house).await;
+    let browser = house.sign_in(Role::Streamer).await;
+    hears(&house, &[online(0)]).await;
+    let mut quick = Flux::open(&house, &browser, None).await;
+    let mut slow = Flux::open(&house, &browser, None).await;
+    quick.frame().await;
+    slow.frame().await;
+    // Names so long that they fill every buffer on the way to who does not read.
+    let long = "é".repeat(50_000);
+    for round in 1..=ROUNDS {
+        let follows = (0..8).map(|n| follow(round * 10 + n, &format!("{long}{round}{n}")));
+        let mut happens: Vec<Notice> = follows.collect();
+        happens.push(chat(round, "anna", &format!("n° {round}")));
+        hears(&house, &happens).await;
+        let word = format!("n° {round}");
+        quick.until(|frame| texts(frame).last() == Some(&word.as_str())).await;
+    }
+    assert_eq!(counted(&house, "spark_direct_own_frames_total").await, 2, "nobody read on");
+    let (mut shown, mut left_out) = (Vec::new(), 0);
+    let last = format!("n° {ROUNDS}");
+    while shown.last() != Some(&last) {
+        let frame = slow.frame().await;
+        assert_eq!(frame["whole"], false);
+        shown.extend(texts(&frame).into_iter().map(str::to_owned));
+        left_out += frame["more"].as_i64().unwrap();
+    }
+    assert_eq!(counted(&house, "spark_direct_own_frames_total").await, 3, "one to catch up");
+    assert_eq!(shown.len() as i64 + left_out, ROUNDS);
+    let numbers = shown.iter().map(|text| text[4..].parse::<i64>().unwrap());
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{shown:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::domain::accounts::Permission::{
 };
 use crate::web::{Access, App, Routes};
 
+pub(in crate::web) use direct::{Feeds, Tally};
 pub use shell::icon;
 
 /// The code of what just happened, left in the address by a redirect.
