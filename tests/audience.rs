@@ -9,11 +9,13 @@ use notices::{CHANNEL, at, chat, deleted, follow, notice, offline, online, silen
 use spark::adapters::clock::SystemClock;
 use spark::adapters::local_spool::LocalSpool;
 use spark::adapters::memory::{MemoryClock, MemorySpool, MemoryViewerSamples};
-use spark::domain::audience::FactKind;
+use spark::domain::audience::channel::ChannelId;
 use spark::domain::audience::happening::{Tier, What};
-use spark::domain::audience::notice::{Notice, Reading};
+use spark::domain::audience::notice::{Erasure, Notice, Reading};
+use spark::domain::audience::{FactKind, ToldGap};
 use spark::domain::event::Event;
 use spark::domain::ids::LiveId;
+use spark::domain::job::{Job, Lane};
 use spark::domain::live::LiveEvent;
 use spark::ports::audience_log::Logged;
 use spark::ports::clock::Clock;
@@ -38,6 +40,10 @@ kept_by_memory_and_postgres!(
     an_erased_viewer_is_in_no_notice,
     ageing_a_week_drops_its_notices_and_keeps_its_facts,
     what_is_not_understood_is_kept,
+    a_told_gap_is_ordered_to_be_filled_once,
+    an_erasure_reaches_what_other_processes_still_hold,
+    what_an_erased_moderator_took_away_stays_away,
+    an_erasure_is_remembered_until_it_is_swept,
 );
 
 fn audience(db: &Database, spool: Arc<dyn Spool>) -> Audience {
@@ -253,6 +259,77 @@ async fn what_is_not_understood_is_kept(db: Database) {
     said.raw = String::from("{\"mots\":\"de\\u0000main\"}");
     hears(&db, &[said.clone()]).await;
     assert_eq!(logged(&db).await, [said]);
+}
+
+async fn a_told_gap_is_ordered_to_be_filled_once(db: Database) {
+    let gap = |from, to| {
+        let reason = "a lost socket".to_owned();
+        notice(to, "spark.missed", What::Missed { from: at(from), to: at(to), reason })
+    };
+    let audience = hears(&db, &[gap(1, 9), chat(9, "anna", "un"), gap(20, 29)]).await;
+    audience.store(&[gap(1, 9), gap(31, 31)]).await.unwrap();
+    let mut ordered: Vec<Job> = Vec::new();
+    while let Some(claimed) = db.claim(Lane::Fill).await {
+        ordered.push(claimed.job.clone());
+        db.finish(&claimed, Vec::new()).await.unwrap();
+    }
+    let channel = ChannelId::try_new(CHANNEL).unwrap();
+    let told = |from, to| Job::FillGap {
+        gap: ToldGap { channel: channel.clone(), from: at(from), to: at(to) },
+    };
+    assert_eq!(ordered, [told(1, 9), told(20, 29)]);
+}
+
+async fn an_erasure_reaches_what_other_processes_still_hold(db: Database) {
+    let said = [online(0), chat(1, "anna", "un"), chat(3, "bob", "deux")];
+    hears(&db, &said).await;
+    // Another machine heard this before the erasure, and could not store it yet.
+    let other = audience(&db.of_another_process().await, Arc::new(MemorySpool::default()));
+    other.take_up().await.unwrap();
+    let gift =
+        What::SubsGifted { gifter: Some(notices::viewer("carl")), total: 1, tier: Tier::One };
+    let mut named_beside = notice(6, "gift", gift);
+    named_beside.raw = format!("{{\"to\":\"{}\"}}", notices::viewer_id("anna"));
+    let late = [
+        chat(4, "anna", "trois"),
+        follow(5, "anna"),
+        named_beside,
+        chat(7, "bob", "quatre"),
+        chat(20, "anna", "je suis de retour"),
+    ];
+    db.ledger.erase_viewer(&notices::viewer_id("anna"), at(10)).await.unwrap();
+    other.store(&late).await.unwrap();
+    let left = [&said[0], &said[2], &late[3], &late[4]].map(Clone::clone);
+    assert_eq!(logged(&db).await, left);
+    assert_eq!(texts(&db).await, ["deux", "quatre", "je suis de retour"]);
+    // Facts are without persons: of what was stored before it stays that something was said.
+    assert_eq!(facts(&db).await.len(), 4, "{:?}", facts(&db).await);
+    other.store(&late[..3]).await.unwrap();
+    assert_eq!(logged(&db).await, left, "not at the second time either");
+    let erasure = Erasure { viewer_id: notices::viewer_id("anna"), at: at(10) };
+    assert_eq!(db.notices.erasures().await.unwrap(), [erasure]);
+}
+
+async fn what_an_erased_moderator_took_away_stays_away(db: Database) {
+    hears(&db, &[online(0), chat(1, "bob", "injure")]).await;
+    db.ledger.erase_viewer(&notices::viewer_id("mona"), at(10)).await.unwrap();
+    let mut taken_away = deleted(3, 1);
+    taken_away.raw = format!("{{\"moderator_user_id\":\"{}\"}}", notices::viewer_id("mona"));
+    let other = audience(&db.of_another_process().await, Arc::new(MemorySpool::default()));
+    other.store(&[taken_away]).await.unwrap();
+    holds_no(&db, "injure").await;
+    assert_eq!(logged(&db).await.len(), 2);
+}
+
+async fn an_erasure_is_remembered_until_it_is_swept(db: Database) {
+    let anna = notices::viewer_id("anna");
+    db.ledger.erase_viewer(&anna, at(10)).await.unwrap();
+    db.ledger.erase_viewer(&anna, at(5)).await.unwrap();
+    db.ledger.sweep(at(10)).await.unwrap();
+    let erasures = db.notices.erasures().await.unwrap();
+    assert_eq!(erasures, [Erasure { viewer_id: anna, at: at(10) }], "the latest counts");
+    db.ledger.sweep(at(11)).await.unwrap();
+    assert_eq!(db.notices.erasures().await.unwrap(), []);
 }
 
 /// The database goes away in the middle; what comes meanwhile waits on a real disk.

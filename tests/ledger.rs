@@ -246,8 +246,8 @@ async fn an_erased_viewer_leaves_no_message(db: Database) {
         let audience = Some(samples::audience(n, said));
         db.ledger.commit(Commit { audience, ..Commit::default() }).await.unwrap();
     }
-    assert_eq!(db.ledger.erase_viewer("anna").await.unwrap(), 2);
-    assert_eq!(db.ledger.erase_viewer("anna").await.unwrap(), 0);
+    assert_eq!(db.ledger.erase_viewer("anna", samples::started_at()).await.unwrap(), 2);
+    assert_eq!(db.ledger.erase_viewer("anna", samples::started_at()).await.unwrap(), 0);
     for n in 1..=2 {
         let left = db.ledger.messages_of(samples::live(n)).await.unwrap();
         assert_eq!(left.iter().map(|m| m.viewer_id.as_str()).collect::<Vec<_>>(), ["ben"]);
@@ -261,7 +261,7 @@ async fn an_id_is_remembered_until_it_is_swept(db: Database) {
         db.ledger.messages_of(samples::live(1)).await.unwrap().len()
     };
     assert_eq!(hear().await, 1);
-    db.ledger.erase_viewer("anna").await.unwrap();
+    db.ledger.erase_viewer("anna", samples::started_at()).await.unwrap();
     db.ledger.sweep(chrono::DateTime::UNIX_EPOCH).await.unwrap();
     assert_eq!(hear().await, 0, "a repetition is still known");
     let in_a_century = samples::started_at() + chrono::Duration::days(36_500);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use notices::{CHANNEL, at, chat, offline, online};
 use spark::adapters::memory::{MemoryClock, MemorySpool, MemoryViewerSamples};
 use spark::domain::audience::channel::ChannelId;
-use spark::domain::audience::happening::What;
+use spark::domain::audience::happening::{Phase, What};
 use spark::domain::audience::notice::{Notice, Reading};
 use spark::domain::event::Event;
 use spark::domain::ids::LiveId;
@@ -21,6 +21,7 @@ use spark::domain::moments::reasons::ReasonKind;
 use spark::domain::moments::recorded::find_moments;
 use spark::domain::moments::signal::{ChatterId, Heard, Message, Signal, Vote, VoteKind};
 use spark::domain::moments::votes::is_vote;
+use spark::ports::audience_log::Entry;
 use spark::ports::audience_source::{Health, Listening};
 use spark::use_cases::audience::Audience;
 use spark::use_cases::audience::boards::Boards;
@@ -34,6 +35,8 @@ kept_by_memory_and_postgres!(
     moments_keep_their_distance,
     a_mark_is_a_moment_in_a_silent_chat,
     a_moment_waits_for_the_last_word_after_the_end,
+    an_erasure_asked_of_another_process_reaches_the_boards,
+    what_is_filled_in_later_is_no_moment_and_changes_no_board,
 );
 
 /// Seconds of the evening that is played.
@@ -297,4 +300,62 @@ async fn a_moment_waits_for_the_last_word_after_the_end(db: Database) {
     house.plays(0..=LAUGHS[0] + 80, &chat).await;
     assert_eq!(house.told().await.len(), 1);
     assert!(house.shown().is_some());
+}
+
+async fn an_erasure_asked_of_another_process_reaches_the_boards(db: Database) {
+    let house = House::of(db, Params::live());
+    let follows = notices::follow(3, "anna");
+    let said = [online(0), said(1, 1, "anna", "un"), said(2, 2, "bob", "deux"), follows];
+    house.plays(0..=5, &said).await;
+    let channel = ChannelId::try_new(CHANNEL).unwrap();
+    let shown = |house: &House| {
+        house.boards.look(&channel, |board| {
+            let lines: Vec<String> = board.lines.iter().map(|line| line.text.clone()).collect();
+            // The begin of the live is a deed too.
+            (lines, board.deeds.len())
+        })
+    };
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&house), (texts(&["un", "deux"]), 2));
+    let elsewhere = house.another().await;
+    elsewhere.clock.set(at(10));
+    elsewhere.audience.erase_viewer(&notices::viewer_id("anna")).await.unwrap();
+    house.plays(11..=11, &[chat(11, "anna", "revenue")]).await;
+    house.boards.look_for_erasures().await.unwrap();
+    assert_eq!(shown(&house), (texts(&["deux", "revenue"]), 1));
+    // Once is enough: what comes afterwards stays.
+    house.boards.look_for_erasures().await.unwrap();
+    let restarted = house.another().await;
+    restarted.boards.take_up().await.unwrap();
+    assert_eq!(shown(&restarted), (texts(&["deux", "revenue"]), 1));
+}
+
+async fn what_is_filled_in_later_is_no_moment_and_changes_no_board(db: Database) {
+    let house = House::of(db, Params::live());
+    house.plays(0..=70, &[online(0), offline(60)]).await;
+    house.plays(900..=910, &[online(900), said(1, 905, "anna", "ce soir")]).await;
+    let filled = |n: i64, what: What| {
+        let mut notice = notices::notice(n, "filled", what);
+        notice.message_id = format!("backfill:{n}");
+        notice
+    };
+    let poll = |phase| What::Poll { phase, id: "1".into(), title: "?".into(), choices: Vec::new() };
+    // Of the live before, and of this one.
+    let late = [(LiveId::on_air(CHANNEL, at(0)), 50), (LiveId::on_air(CHANNEL, at(900)), 902)];
+    let entries = late.map(|(live, n)| Entry {
+        notice: filled(n, poll(Phase::End)),
+        live: Some(live),
+        message: None,
+        facts: Vec::new(),
+        removal: None,
+    });
+    house.db.notices.append(Vec::from(entries)).await.unwrap();
+    house.plays(911..=960, &[]).await;
+    let channel = ChannelId::try_new(CHANNEL).unwrap();
+    house.boards.look(&channel, |board| {
+        assert_eq!(board.live, Some(LiveId::on_air(CHANNEL, at(900))));
+        assert_eq!(board.lines.len(), 1, "the board of this live stands");
+        assert_eq!(board.started_at, Some(at(900)));
+    });
+    assert_eq!(house.told().await, []);
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::domain::audience::notice::Notice;
+use crate::domain::audience::notice::{Erasure, Notice};
 use crate::domain::audience::{ChatMessage, Fact};
 use crate::domain::ids::LiveId;
 use crate::ports::PortError;
@@ -44,7 +44,7 @@ pub struct Logged {
 #[async_trait]
 pub trait AudienceLog: Send + Sync {
     /// Stores entries in their order, in one transaction, and gives back those that were not heard before. A notice is heard
-    /// before when its message id or its business id is known, in this batch too.
+    /// before when its message id or its business id is known, in this batch too. What an erasure takes is left out.
     async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Logged>, PortError>;
 
     /// Notices after `seq`, oldest first, at most [`NOTICES_BATCH_MAX`].
@@ -58,6 +58,9 @@ pub trait AudienceLog: Send + Sync {
 
     /// When a channel was last heard; `None` when it never was.
     async fn last_heard(&self, channel: &str) -> Result<Option<DateTime<Utc>>, PortError>;
+
+    /// The erasures of viewers that are remembered, the oldest first.
+    async fn erasures(&self) -> Result<Vec<Erasure>, PortError>;
 
     /// Makes the partitions of the days from `day` on that will be needed next.
     async fn make_room(&self, day: DateTime<Utc>) -> Result<(), PortError>;

@@ -118,8 +118,9 @@ pub trait Ledger: Send + Sync {
     /// Forgets ids heard before `before` and drops the days that hold no message any more.
     async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError>;
 
-    /// Deletes one viewer's messages everywhere; says how many.
-    async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError>;
+    /// Deletes what a viewer left everywhere; says how many rows. What was heard of them by `at` and comes later, from
+    /// whichever process, is not let in for as long as the inbox remembers ([`Self::sweep`]).
+    async fn erase_viewer(&self, viewer_id: &str, at: DateTime<Utc>) -> Result<u64, PortError>;
 
     /// Resolves when a commit of this process has written events.
     async fn written(&self);

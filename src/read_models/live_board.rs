@@ -67,6 +67,9 @@ pub struct LiveBoard {
 pub struct Line {
     pub seq: i64,
     pub at: DateTime<Utc>,
+    /// See [`Notice::known_at`].
+    #[serde(skip)]
+    pub known_at: DateTime<Utc>,
     /// The platform's id of the message.
     pub id: String,
     #[serde(skip)]
@@ -81,6 +84,12 @@ pub struct Line {
 pub struct Deed {
     pub seq: i64,
     pub at: DateTime<Utc>,
+    /// See [`Notice::known_at`].
+    #[serde(skip)]
+    pub known_at: DateTime<Utc>,
+    /// Who did it, by the platform's id.
+    #[serde(skip)]
+    pub viewer_id: Option<String>,
     /// An icon's name.
     pub icon: &'static str,
     pub words: String,
@@ -105,7 +114,7 @@ impl LiveBoard {
             self.begin_anew();
             self.last_at = Some(happening.at);
         }
-        self.fold(seq, happening);
+        self.fold(seq, happening, notice.known_at());
     }
 
     /// Another live: what was said in the one before goes. What a look at the streams told of the new one stays.
@@ -125,12 +134,13 @@ impl LiveBoard {
         };
     }
 
-    fn fold(&mut self, seq: i64, happening: &Happening) {
+    fn fold(&mut self, seq: i64, happening: &Happening, known_at: DateTime<Utc>) {
         match &happening.what {
             What::Chat(chat) => {
                 let line = Line {
                     seq,
                     at: happening.at,
+                    known_at,
                     id: chat.message_id.clone(),
                     viewer_id: chat.viewer.id.clone(),
                     name: chat.viewer.name.clone(),
@@ -175,7 +185,11 @@ impl LiveBoard {
             _ => {}
         }
         if let Some((icon, words)) = told(&happening.what) {
-            let deed = Deed { seq, at: happening.at, icon, words };
+            let viewer_id = match &happening.what {
+                What::RaidIn { from, .. } => Some(from.id.clone()),
+                what => what.viewer_id().map(str::to_owned),
+            };
+            let deed = Deed { seq, at: happening.at, known_at, viewer_id, icon, words };
             push(&mut self.deeds, deed, DEEDS_MAX);
         }
     }
@@ -220,10 +234,13 @@ impl LiveBoard {
         self.viewers.back().and_then(|(_, viewers)| *viewers)
     }
 
-    /// A viewer is erased: their words go. Told with the next notice's number, so that readers who are up to date hear it.
-    pub fn forget_viewer(&mut self, viewer_id: &str) {
-        self.forget(self.seq + 1, |line| line.viewer_id == viewer_id);
-        self.votes.retain(|(_, who)| who != viewer_id);
+    /// A viewer is erased: what they said and did up to then goes. Told with the next notice's number, so that readers who
+    /// are up to date hear it.
+    pub fn forget_viewer(&mut self, viewer_id: &str, until: DateTime<Utc>) {
+        self.forget(self.seq + 1, |line| line.viewer_id == viewer_id && line.known_at <= until);
+        self.deeds
+            .retain(|deed| deed.viewer_id.as_deref() != Some(viewer_id) || deed.known_at > until);
+        self.votes.retain(|(at, who)| who != viewer_id || *at > until);
     }
 
     fn forget(&mut self, seq: i64, goes: impl Fn(&Line) -> bool) {

@@ -8,6 +8,8 @@ use crate::use_cases::audience::boards::Boards;
 
 /// How long it waits for news of other processes; those of this one wake it at once.
 const POLL: Duration = Duration::from_millis(500);
+/// How often erasures asked of other processes are looked for.
+const ERASURES_LOOK: Duration = Duration::from_secs(2);
 /// Pause after a fault.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -20,12 +22,19 @@ pub async fn run(boards: Boards, stop: CancellationToken) {
         }
     }
     let mut ticked = Instant::now();
+    let mut looked = Instant::now();
     loop {
         let stepped = boards.step().await;
         if ticked.elapsed() >= POLL {
             ticked = Instant::now();
             if let Err(error) = boards.tick().await {
                 tracing::warn!(error = %error.chain(), "moments wait to be written down");
+            }
+        }
+        if looked.elapsed() >= ERASURES_LOOK {
+            looked = Instant::now();
+            if let Err(error) = boards.look_for_erasures().await {
+                tracing::warn!(error = %error.chain(), "cannot tell which viewers are erased");
             }
         }
         let pause = match stepped {

@@ -428,6 +428,7 @@ async fn a_key_on_a_desk_marks_its_channel_and_no_other() {
 #[tokio::test]
 async fn an_erased_viewer_leaves_every_page_at_once() {
     let house = House::open().await;
+    house.clock.set(at(60));
     linked(&house).await;
     let admin = house.sign_in(Role::Admin).await;
     hears(&house, &[online(0), chat(1, "anna", "mon secret"), chat(2, "bob", "salut")]).await;

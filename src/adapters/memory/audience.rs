@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::adapters::memory::MemoryDatabase;
 use crate::adapters::memory::database::State;
+use crate::domain::audience::notice::Erasure;
 use crate::domain::ids::LiveId;
 use crate::ports::PortError;
 use crate::ports::audience_log::{AudienceLog, Entry, Logged, NOTICES_BATCH_MAX, Removal};
@@ -55,6 +56,10 @@ impl AudienceLog for MemoryDatabase {
         Ok(of_channel.map(|logged| logged.notice.heard_at).max())
     }
 
+    async fn erasures(&self) -> Result<Vec<Erasure>, PortError> {
+        Ok(self.state().erasures())
+    }
+
     async fn make_room(&self, _: DateTime<Utc>) -> Result<(), PortError> {
         Ok(())
     }
@@ -65,7 +70,22 @@ impl AudienceLog for MemoryDatabase {
 }
 
 impl State {
+    fn erasures(&self) -> Vec<Erasure> {
+        let all = self.erased.iter();
+        let mut erasures: Vec<Erasure> =
+            all.map(|(viewer_id, at)| Erasure { viewer_id: viewer_id.clone(), at: *at }).collect();
+        erasures.sort_by_key(|erasure| erasure.at);
+        erasures
+    }
+
     fn take_entry(&mut self, mut entry: Entry, now: DateTime<Utc>) -> Option<Logged> {
+        if self.erasures().iter().any(|erasure| erasure.takes(&entry.notice)) {
+            // What an erased moderator took away stays away.
+            if let Some(removal) = entry.removal {
+                self.remove_words(&removal, now);
+            }
+            return None;
+        }
         if !self.heard.insert(format!("message:{}", entry.notice.message_id)) {
             return None;
         }
@@ -83,7 +103,8 @@ impl State {
                 entry.notice.forget_words();
             }
         }
-        let seq = self.notices.last().map_or(0, |logged| logged.seq) + 1;
+        self.notice_number += 1;
+        let seq = self.notice_number;
         let logged = Logged { seq, live: entry.live, notice: entry.notice };
         self.notices.push(logged.clone());
         if let (Some(live), Some(message)) = (entry.live, entry.message) {

@@ -71,9 +71,13 @@ pub(super) struct State {
     pub(super) week_keys: BTreeMap<WeekId, Option<[u8; 32]>>,
     pub(super) media: BTreeMap<MediaKey, MediaObject>,
     pub(super) notices: Vec<Logged>,
+    /// The newest number given to a notice; that of an erased one is not given again.
+    pub(super) notice_number: i64,
     /// Ids of notices and of what they tell.
     pub(super) heard: BTreeSet<String>,
     /// Messages and viewers whose words have to go, by channel, and until when.
     pub(super) removed: BTreeMap<(String, String), DateTime<Utc>>,
+    /// Viewers who are erased, and since when.
+    pub(super) erased: BTreeMap<String, DateTime<Utc>>,
     pub(super) is_away: bool,
 }

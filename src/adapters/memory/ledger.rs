@@ -104,12 +104,16 @@ impl Ledger for MemoryDatabase {
     }
 
     async fn sweep(&self, before: DateTime<Utc>) -> Result<(), PortError> {
-        self.state().inbox.retain(|_, heard_at| *heard_at >= before);
+        let mut state = self.state();
+        state.inbox.retain(|_, heard_at| *heard_at >= before);
+        state.erased.retain(|_, at| *at >= before);
         Ok(())
     }
 
-    async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError> {
+    async fn erase_viewer(&self, viewer_id: &str, at: DateTime<Utc>) -> Result<u64, PortError> {
         let mut state = self.state();
+        let noted = state.erased.entry(viewer_id.to_owned()).or_insert(at);
+        *noted = at.max(*noted);
         let mut erased = 0;
         for messages in state.messages.values_mut() {
             let before = messages.len();

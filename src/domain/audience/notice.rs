@@ -77,6 +77,21 @@ impl Notice {
 
     /// Whether a viewer is named anywhere in it, by the platform's id.
     pub fn names(&self, viewer_id: &str) -> bool {
-        self.raw.contains(&format!("\"{viewer_id}\""))
+        self.viewer_id() == Some(viewer_id) || self.raw.contains(&format!("\"{viewer_id}\""))
+    }
+}
+
+/// A viewer asked that everything of theirs goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// The platform's id.
+    pub viewer_id: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Erasure {
+    /// Whether a notice goes: it names the viewer, and it happened or was heard by then. What is said later is heard as ever.
+    pub fn takes(&self, notice: &Notice) -> bool {
+        notice.known_at() <= self.at && notice.names(&self.viewer_id)
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::domain::audience::channel::{ChannelId, ViewerSample};
+use crate::domain::audience::notice::Erasure;
 use crate::domain::ids::LiveId;
 use crate::domain::moments::params::Params;
 use crate::ports::PortError;
@@ -45,6 +46,8 @@ struct State {
     watch: Mutex<Watch>,
     /// Moments that are found and not written down yet.
     untold: Mutex<VecDeque<Found>>,
+    /// Erasures that were applied; what they take is not folded in any more.
+    erased: Mutex<Vec<Erasure>>,
     /// The newest number folded in.
     seq: Mutex<i64>,
     /// Tells of it; gone when the house closes.
@@ -67,6 +70,7 @@ impl Boards {
             boards: Mutex::default(),
             watch: Mutex::new(Watch::new(moments)),
             untold: Mutex::default(),
+            erased: Mutex::default(),
             seq: Mutex::new(0),
             folded,
         });
@@ -87,6 +91,7 @@ impl Boards {
 
     /// Folds the lives that are on air from their beginning, and then follows the log from its present end.
     pub async fn take_up(&self) -> Result<(), PortError> {
+        self.look_for_erasures().await?;
         let head = self.log.head().await?;
         let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
         for week in weeks.iter().filter(|week| !week.audience_aged) {
@@ -135,6 +140,10 @@ impl Boards {
     }
 
     fn fold(&self, logged: &Logged) {
+        // Its row is about to go: who reads faster than it is deleted must not show it.
+        if self.erased().iter().any(|erasure| erasure.takes(&logged.notice)) {
+            return;
+        }
         self.boards().entry(logged.notice.channel.clone()).or_default().apply(
             logged.seq,
             logged.live,
@@ -219,12 +228,26 @@ impl Boards {
         }
     }
 
-    /// Takes a viewer's words from every board, and from every page that shows one.
-    pub fn forget(&self, viewer_id: &str) {
+    /// Applies the erasures that were not applied yet, whichever process they were asked of.
+    pub async fn look_for_erasures(&self) -> Result<(), PortError> {
+        let erasures = self.log.erasures().await?;
+        let is_new = |erasure: &&Erasure| !self.erased().contains(erasure);
+        let fresh: Vec<Erasure> = erasures.iter().filter(is_new).cloned().collect();
+        *self.erased() = erasures;
+        if fresh.is_empty() {
+            return Ok(());
+        }
         for board in self.boards().values_mut() {
-            board.forget_viewer(viewer_id);
+            for Erasure { viewer_id, at } in &fresh {
+                board.forget_viewer(viewer_id, *at);
+            }
         }
         self.folded_to(self.seq());
+        Ok(())
+    }
+
+    fn erased(&self) -> MutexGuard<'_, Vec<Erasure>> {
+        self.state.erased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How listening to a channel does.

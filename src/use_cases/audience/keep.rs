@@ -18,7 +18,7 @@ const STORE_MAX: Duration = Duration::from_secs(2);
 pub struct Kept {
     /// In the database.
     pub stored: u64,
-    /// Left out because they were heard before.
+    /// Left out because they were heard before, or of a viewer who is erased.
     pub repeated: u64,
     /// That went over the spool.
     pub spooled: u64,
@@ -100,11 +100,12 @@ impl Audience {
         }
     }
 
-    /// Removes everything a viewer left, here and on the spool; says how many rows went.
+    /// Removes everything a viewer left, here and on the spool; says how many rows went. What other processes still hold
+    /// of them goes as it reaches the log, and from their boards within seconds.
     pub async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError> {
-        // The spool first: nothing of theirs may flow from there into a log that was just cleaned.
+        let at = self.clock.now();
         let waiting = self.spool.erase_viewer(viewer_id).await?;
-        let logged = self.ledger.erase_viewer(viewer_id).await?;
+        let logged = self.ledger.erase_viewer(viewer_id, at).await?;
         Ok(waiting + logged)
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn erase(
         return page(&ErasurePage { shell, typed, problem: Some(problem), done: None });
     }
     let rows = app.audience.erase_viewer(&typed).await?;
-    app.boards.forget(&typed);
+    app.boards.look_for_erasures().await?;
     tracing::info!(rows, by = %user.person.id, "a viewer was erased");
     let done = match rows {
         0 => format!("Rien n'était gardé du spectateur {typed}."),

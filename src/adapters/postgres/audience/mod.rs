@@ -1,6 +1,8 @@
 //! Notices in PostgreSQL: what was heard before is dropped, the rest is stored whole, with what follows from it, in one
 //! transaction under the audience's one appender.
 
+pub(super) mod removal;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -12,26 +14,27 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::adapters::postgres::audience::removal::{
+    erasures, forget_removed, remove, split_erased,
+};
 use crate::adapters::postgres::ledger::{PARTITIONS_LOCK, Tx, lock, store_facts, store_messages};
 use crate::adapters::postgres::while_doing;
-use crate::domain::audience::notice::Notice;
+use crate::domain::audience::notice::{Erasure, Notice};
 use crate::domain::audience::{ChatMessage, Fact};
 use crate::domain::ids::LiveId;
 use crate::ports::PortError;
-use crate::ports::audience_log::{AudienceLog, Entry, Logged, NOTICES_BATCH_MAX, Removal};
+use crate::ports::audience_log::{AudienceLog, Entry, Logged, NOTICES_BATCH_MAX};
 
 /// The audience's appender lock: "spark" in ASCII, then 3.
-const AUDIENCE_LOCK: i64 = 0x7370_6172_6b03;
+pub(super) const AUDIENCE_LOCK: i64 = 0x7370_6172_6b03;
 /// The channel on which processes tell each other that they appended, and the pause after it failed.
 const APPENDED: &str = "spark_audience";
 const HEAR_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Days whose partitions are made ahead.
 const DAYS_AHEAD: i64 = 2;
-/// Sources of ids in the inbox: of the transport, of what happened, and of words that had to go.
+/// Sources of ids in the inbox: of the transport, and of what happened.
 const MESSAGES: &str = "message";
 const BUSINESS: &str = "business";
-const REMOVED: &str = "removed:";
-const SILENCED: &str = "silenced:";
 
 /// The log of notices of one database.
 #[derive(Clone)]
@@ -118,11 +121,13 @@ impl AudienceLog for PostgresAudienceLog {
         self.ensure_days(&entries).await?;
         let mut tx = self.pool.begin().await.map_err(while_doing("begin to store notices"))?;
         lock(&mut tx, AUDIENCE_LOCK).await?;
+        let (entries, erased) = split_erased(&mut tx, entries).await?;
         let mut fresh = not_heard_before(&mut tx, entries).await?;
         forget_removed(&mut tx, &mut fresh).await?;
         let logged = store_notices(&mut tx, &fresh).await?;
         store_what_follows(&mut tx, &fresh).await?;
-        for removal in fresh.iter().filter_map(|entry| entry.removal.as_ref()) {
+        // What an erased moderator took away stays away.
+        for removal in fresh.iter().chain(&erased).filter_map(|entry| entry.removal.as_ref()) {
             remove(&mut tx, removal).await?;
         }
         if !logged.is_empty() {
@@ -185,6 +190,10 @@ impl AudienceLog for PostgresAudienceLog {
             .fetch_one(&self.pool)
             .await
             .map_err(while_doing("find when a channel was last heard"))
+    }
+
+    async fn erasures(&self) -> Result<Vec<Erasure>, PortError> {
+        erasures(&self.pool).await
     }
 
     async fn make_room(&self, day: DateTime<Utc>) -> Result<(), PortError> {
@@ -252,55 +261,6 @@ async fn note(
     Ok(new.into_iter().collect())
 }
 
-/// A message that comes after its own deletion is stored without its words.
-async fn forget_removed(tx: &mut Tx<'_>, entries: &mut [Entry]) -> Result<(), PortError> {
-    let mut sources = Vec::new();
-    let mut ids = Vec::new();
-    for entry in entries.iter() {
-        let Some((message_id, viewer_id, _)) = words(&entry.notice) else { continue };
-        let channel = &entry.notice.channel;
-        sources.extend([format!("{REMOVED}{channel}"), format!("{SILENCED}{channel}")]);
-        ids.extend([message_id.to_owned(), viewer_id.to_owned()]);
-    }
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let gone = sqlx::query!(
-        "select source, message_id, heard_at from inbox
-          where (source, message_id) in (select * from unnest($1::text[], $2::text[]))",
-        &sources,
-        &ids,
-    )
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(while_doing("look for removed messages"))?;
-    if gone.is_empty() {
-        return Ok(());
-    }
-    for entry in entries {
-        let Some((message_id, viewer_id, at)) = words(&entry.notice) else { continue };
-        let channel = &entry.notice.channel;
-        let is_gone = gone.iter().any(|row| {
-            if row.source.strip_prefix(REMOVED) == Some(channel) {
-                return row.message_id == message_id;
-            }
-            row.source.strip_prefix(SILENCED) == Some(channel)
-                && row.message_id == viewer_id
-                && at <= row.heard_at
-        });
-        if is_gone {
-            entry.message = None;
-            entry.notice.forget_words();
-        }
-    }
-    Ok(())
-}
-
-/// The message, the viewer and the instant of what was said, if this is something that was said.
-fn words(notice: &Notice) -> Option<(&str, &str, DateTime<Utc>)> {
-    Some((notice.subject()?, notice.viewer_id()?, notice.happening()?.at))
-}
-
 async fn store_notices(tx: &mut Tx<'_>, entries: &[Entry]) -> Result<Vec<Logged>, PortError> {
     if entries.is_empty() {
         return Ok(Vec::new());
@@ -364,55 +324,6 @@ async fn store_what_follows(tx: &mut Tx<'_>, entries: &[Entry]) -> Result<(), Po
     }
     let facts: Vec<Fact> = entries.iter().flat_map(|entry| entry.facts.iter().cloned()).collect();
     store_facts(tx, &facts).await
-}
-
-/// Takes words out of the log, and remembers that they have to stay out.
-async fn remove(tx: &mut Tx<'_>, removal: &Removal) -> Result<(), PortError> {
-    let (source, id, channel, message_id, viewer_id, until) = match removal {
-        Removal::Message { channel, message_id } => {
-            (format!("{REMOVED}{channel}"), message_id, channel, Some(message_id), None, None)
-        }
-        Removal::Viewer { channel, viewer_id, until } => {
-            let source = format!("{SILENCED}{channel}");
-            (source, viewer_id, channel, None, Some(viewer_id), Some(*until))
-        }
-    };
-    sqlx::query!(
-        "insert into inbox (source, message_id, heard_at) values ($1, $2, coalesce($3, now()))
-         on conflict on constraint inbox_key do update set heard_at = greatest(inbox.heard_at, excluded.heard_at)",
-        source,
-        id,
-        until,
-    )
-    .execute(&mut **tx)
-    .await
-    .map_err(while_doing("remember a removal"))?;
-    let gone = sqlx::query!(
-        r#"update notifications set raw = '', reading = '"noted"'
-            where channel = $1 and subject is not null and kind = 'channel.chat.message'
-              and ($2::text is null or subject = $2)
-              and ($3::text is null or viewer_id = $3)
-              and ($4::timestamptz is null or heard_at <= $4 + interval '10 seconds')
-        returning live, subject as "subject!""#,
-        channel,
-        message_id,
-        viewer_id,
-        until,
-    )
-    .fetch_all(&mut **tx)
-    .await
-    .map_err(while_doing("take words out of the log"))?;
-    let lives: Vec<Uuid> = gone.iter().filter_map(|row| row.live).collect();
-    let subjects: Vec<String> = gone.into_iter().map(|row| row.subject).collect();
-    sqlx::query!(
-        "delete from audience_messages where live = any($1) and message_id = any($2)",
-        &lives,
-        &subjects,
-    )
-    .execute(&mut **tx)
-    .await
-    .map_err(while_doing("take messages out of the log"))?;
-    Ok(())
 }
 
 /// PostgreSQL's text holds every character but this one.

@@ -12,6 +12,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::adapters::postgres::audience::removal::erase;
 use crate::adapters::postgres::jobs::enqueue;
 use crate::adapters::postgres::ledger::batch::store_audience;
 use crate::adapters::postgres::shelves::fold_into_cards;
@@ -280,24 +281,8 @@ impl Ledger for PostgresLedger {
         tx.commit().await.map_err(while_doing("sweep"))
     }
 
-    async fn erase_viewer(&self, viewer_id: &str) -> Result<u64, PortError> {
-        let mut tx = self.pool.begin().await.map_err(while_doing("begin to erase a viewer"))?;
-        let messages =
-            sqlx::query!("delete from audience_messages where viewer_id = $1", viewer_id)
-                .execute(&mut *tx)
-                .await
-                .map_err(while_doing("erase a viewer's messages"))?;
-        // Whoever is named beside others, as the giver of a gift or the target of a ban, is found by the id in the text.
-        let notices = sqlx::query!(
-            "delete from notifications where viewer_id = $1 or position($2 in raw) > 0",
-            viewer_id,
-            format!("\"{viewer_id}\""),
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(while_doing("erase a viewer's notices"))?;
-        tx.commit().await.map_err(while_doing("erase a viewer"))?;
-        Ok(messages.rows_affected() + notices.rows_affected())
+    async fn erase_viewer(&self, viewer_id: &str, at: DateTime<Utc>) -> Result<u64, PortError> {
+        erase(&self.pool, viewer_id, at).await
     }
 
     async fn written(&self) {
