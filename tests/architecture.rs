@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("web", &["domain", "read_models", "ports", "use_cases"]),
     ("workers", &["domain", "read_models", "ports", "use_cases"]),
     ("rehearsal", &["domain"]),
-    ("bench", &["domain", "ports", "use_cases"]),
+    ("bench", &["domain", "ports", "use_cases", "rehearsal"]),
     (
         "boot",
         &[

@@ -1,4 +1,7 @@
 //! Measuring: speed, memory, precision. A door for whoever wants figures instead of claims.
 
+pub mod audience;
 pub mod idle;
 pub mod moments;
+mod processes;
+mod served;

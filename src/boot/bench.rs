@@ -1,10 +1,17 @@
 //! `spark bench`: runs a measurement and prints its figures beside the bars.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 
+use crate::adapters::postgres::PostgresAudienceLog;
+use crate::bench::audience::{Evening, Plan};
 use crate::bench::idle::{IDLE_MB_MAX, READY_S_MAX};
-use crate::boot::cli::Bench;
+use crate::boot::cli::{AudienceArgs, Bench};
+use crate::boot::config::Config;
+use crate::boot::wire::Database;
 use crate::domain::clips::reel_plan::{Layout, ReelPlan};
+use crate::ports::audience_log::AudienceLog;
 
 /// Runs a measurement. None needs the house itself: each looks at spark from outside, or at pure code.
 pub(crate) fn bench(what: &Bench) -> Result<()> {
@@ -13,6 +20,7 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
             crate::bench::moments::run(dir, *delay, out.as_deref())?;
         }
         Bench::Media => media()?,
+        Bench::Audience(args) => audience(args)?,
         Bench::Idle => {
             let folder = Scratch::make()?;
             let measured = crate::bench::idle::measure(&program()?, &folder.0)?;
@@ -30,6 +38,40 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A stream of messages through a server of its own, against the twurple client in the same run.
+fn audience(args: &AudienceArgs) -> Result<()> {
+    let program = program()?;
+    let beside = || program.parent()?.parent().map(|target| target.join("clients/node"));
+    let twurple = args.twurple.clone().or_else(beside).unwrap_or_default();
+    let plan = Plan { seconds: args.seconds, clients: args.clients.into(), rate: args.rate };
+    let folder = Scratch::make()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut evening = Evening::begin(&program, &folder.0, &twurple, plan).await?;
+        // The server's own database, taken up beside it.
+        let mut config = Config::default();
+        config.data.folder.clone_from(&folder.0);
+        let (database, pool) = Database::open_current(&config).await?;
+        let log: Arc<dyn AudienceLog> = Arc::new(PostgresAudienceLog::new(pool.clone()));
+        let postgres = database.cluster().and_then(|cluster| cluster.pid().try_into().ok());
+        let measured = async {
+            let report = evening.measure(postgres).await?;
+            anyhow::Ok((report, evening.compare(&log).await?))
+        };
+        let measured = measured.await;
+        // Given back whatever came of it: the server, its last user, stops it.
+        pool.close().await;
+        database.close().await?;
+        let (report, books) = measured?;
+        evening.end().await?;
+        for line in report.told(books) {
+            println!("{line}");
+        }
+        anyhow::ensure!(report.is_held(books), "a bar was missed");
+        Ok(())
+    })
 }
 
 /// Cuts against `ffmpeg -c copy`, reels against the `ffmpeg` program with the same graph, each in one run.

@@ -205,6 +205,25 @@ pub(crate) enum Bench {
     Media,
     /// How long spark takes to start and how much memory it holds when idle
     Idle,
+    /// How many messages a second go from Twitch's sockets to the live pages, how late, and at what cost
+    Audience(AudienceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AudienceArgs {
+    /// How long the channels talk while all pages are open
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub seconds: u64,
+    /// Live pages that are open
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=4_000))]
+    pub clients: u16,
+    /// Messages a second, on 12 channels together
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(12..=10_000))]
+    pub rate: u64,
+    /// Folder in which the twurple client is installed [default: clients/node beside the folder of this program, where
+    /// `make test` puts it]
+    #[arg(long, value_name = "DIR")]
+    pub twurple: Option<PathBuf>,
 }
 
 /// Reads the command line and does what it asks.

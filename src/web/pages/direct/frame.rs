@@ -74,16 +74,11 @@ pub(super) fn look<T>(app: &App, channel: &ChannelId, read: impl FnOnce(&View<'_
 }
 
 impl View<'_> {
-    /// Everything, for a page at its start.
-    pub(super) fn whole(&self) -> Frame {
-        self.whole_up_to(self.board.seq)
-    }
-
-    /// What one reader lacks who has seen everything up to `seen`, of what was told up to `to`; everything when the board
-    /// does not reach back so far.
+    /// What one reader lacks who has seen everything up to `seen`, of what was told up to `to`. Everything for who has seen
+    /// nothing, or more than the board reaches back to.
     pub(super) fn after(&self, seen: Option<i64>, to: i64) -> Frame {
         let Some(seen) = seen.filter(|seen| self.board.reaches_back_to(*seen)) else {
-            return self.whole_up_to(to);
+            return self.whole(to);
         };
         // A page may be fresher than what was told to everybody.
         let to = to.max(seen);
@@ -101,7 +96,7 @@ impl View<'_> {
     ) -> Frame {
         let board = self.board;
         if !board.goes_on_from(seen) {
-            return self.whole();
+            return self.whole(board.seq);
         }
         let count = if board.reaches_back_to(seen) {
             self.lines(seen, board.seq).count()
@@ -129,7 +124,7 @@ impl View<'_> {
         }
     }
 
-    fn whole_up_to(&self, to: i64) -> Frame {
+    fn whole(&self, to: i64) -> Frame {
         Frame {
             seq: to,
             whole: true,

@@ -75,7 +75,7 @@ pub(in crate::web::pages) async fn show(
             is_on_air: is_on_air(&app, &channel.id),
         })
         .collect();
-    let frame = look(&app, &id, |view| view.whole());
+    let frame = look(&app, &id, |view| view.after(None, view.board.seq));
     let shell = Shell::saying(&user, Place::Live, asked.dit.as_deref());
     let mark_address = format!("{}/direct/{id}/marque", house_address(&app, &headers));
     let mark_key = app.mark_key(&id);
