@@ -296,7 +296,9 @@ async fn what_has_to_go_goes_from_every_page() {
     let is_told = |frame: &Value| frame["gone"] == serde_json::json!(["said-1"]);
     assert_eq!(ana.until(is_told).await, leo.until(is_told).await);
     // An erasure is no notice of Twitch's: nothing new is said, and it is told all the same.
-    house.app.boards.forget(&notices::viewer_id("bob"));
+    house.clock.set(at(60));
+    house.app.audience.erase_viewer(&notices::viewer_id("bob")).await.unwrap();
+    house.app.boards.look_for_erasures().await.unwrap();
     let is_told = |frame: &Value| frame["gone"] == serde_json::json!(["said-2"]);
     tokio::join!(ana.until(is_told), leo.until(is_told));
 }
