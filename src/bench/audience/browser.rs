@@ -30,7 +30,7 @@ impl Browser {
         browser.get(link).await?;
         let answer = browser.post(link, WHO).await?;
         let cookie = header(&answer, "set-cookie").and_then(|cookie| cookie.split(';').next());
-        browser.cookie = cookie.ok_or_else(|| strange("no session", &answer))?.to_owned();
+        cookie.ok_or_else(|| strange("no session", &answer))?.clone_into(&mut browser.cookie);
         Ok(browser)
     }
 

@@ -103,7 +103,7 @@ pub(super) async fn keep_standing(
         match made {
             Ok(()) => {
                 (standing.opened.confirmed, standing.is_mended) =
-                    (standing.opened.confirmed + 1, true)
+                    (standing.opened.confirmed + 1, true);
             }
             Err(error) => standing.opened.refused.push((kind, error.to_string())),
         }

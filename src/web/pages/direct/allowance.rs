@@ -51,7 +51,7 @@ mod tests {
     fn what_is_not_taken_does_not_heap_up() {
         let begun = Instant::now();
         let mut allowance = Allowance::new(begun);
-        assert_eq!(allowance.take(3, begun + Duration::from_secs(3_600)), 3);
-        assert_eq!(allowance.take(100, begun + Duration::from_secs(3_600)), 17);
+        assert_eq!(allowance.take(3, begun + Duration::from_hours(1)), 3);
+        assert_eq!(allowance.take(100, begun + Duration::from_hours(1)), 17);
     }
 }

@@ -106,30 +106,9 @@ impl Watch {
             return Ok(conduit.clone());
         }
         let house = &self.house;
-        let first = || async {
-            let all =
-                ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
-            Ok::<_, PlatformError>(all.await?.into_iter().min_by(|a, b| a.id.cmp(&b.id)))
-        };
-        let mut conduit = match first().await? {
+        let mut conduit = match first_conduit(house).await? {
             Some(conduit) => conduit,
-            None => {
-                let shards = self.shards;
-                let made = ask_app(house, |bearer| async move {
-                    house.deliveries.create_conduit(&bearer, shards).await
-                })
-                .await?;
-                // Two who made one at once both take the first, and the other goes.
-                let first = first().await?.unwrap_or_else(|| made.clone());
-                if first.id != made.id {
-                    let id = made.id.as_str();
-                    ask_app(house, |bearer| async move {
-                        house.deliveries.delete_conduit(&bearer, id).await
-                    })
-                    .await?;
-                }
-                first
-            }
+            None => make_conduit(house, self.shards).await?,
         };
         if conduit.shards != self.shards {
             let (id, shards) = (conduit.id.as_str(), self.shards);
@@ -202,12 +181,34 @@ impl Watch {
         let reconnects = shards.iter().map(|health| health.reconnects).sum();
         let unknown = shards.iter().map(|health| health.unknown).sum();
         let of_channel = |(channel, standing): (&ChannelId, &Standing)| {
-            let mut health = Health { reconnects, unknown, ..best.clone() };
+            let mut health = Health { unknown, reconnects, ..best.clone() };
             standing.opened.tell(&mut health);
             (channel.clone(), health)
         };
         self.standing.iter().map(of_channel).collect()
     }
+}
+
+async fn first_conduit(house: &House) -> Result<Option<Conduit>, PlatformError> {
+    let all = ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
+    Ok(all.await?.into_iter().min_by(|a, b| a.id.cmp(&b.id)))
+}
+
+/// Makes one. Two who do so at once both take the first, and the other one goes.
+async fn make_conduit(house: &House, shards: u32) -> Result<Conduit, PlatformError> {
+    let made =
+        ask_app(
+            house,
+            |bearer| async move { house.deliveries.create_conduit(&bearer, shards).await },
+        )
+        .await?;
+    let first = first_conduit(house).await?.unwrap_or_else(|| made.clone());
+    if first.id != made.id {
+        let id = made.id.as_str();
+        ask_app(house, |bearer| async move { house.deliveries.delete_conduit(&bearer, id).await })
+            .await?;
+    }
+    Ok(first)
 }
 
 /// Shards go round among those who listen.

@@ -101,12 +101,11 @@ impl ShardLine {
         }
     }
 
-    /// Whether something may have been missed before this process took the shard, and who had it. Of shards that fell
+    /// Whether something may have been missed before this process took the shard from who had it. Of shards that fell
     /// silent together, one tells.
-    fn absence(&self) -> Option<Option<Listener>> {
-        let holder = self.house.holder_of(self.number);
-        let is_handed_over = self.was_enabled && holder.as_ref().is_some_and(|it| it.is_alive);
-        (!is_handed_over && self.house.tells_absence(holder.as_ref())).then_some(holder)
+    fn tells_absence(&self, holder: Option<&Listener>) -> bool {
+        let is_handed_over = self.was_enabled && holder.is_some_and(|it| it.is_alive);
+        !is_handed_over && self.house.tells_absence(holder)
     }
 
     /// Since when a channel may have missed something, when the shard's holder fell silent.
@@ -175,12 +174,13 @@ impl Line for ShardLine {
                 Vec::new()
             }
         };
-        let absence = if is_first { self.absence() } else { None };
+        let holder = self.house.holder_of(self.number);
+        let tells_absence = is_first && self.tells_absence(holder.as_ref());
         let mut notices = Vec::new();
         for channel in channels {
-            let from = match (since, &absence) {
-                (None, Some(holder)) => self.deaf_since_absence(&channel, holder.as_ref()).await,
-                (since, _) => since,
+            let from = match since {
+                None if tells_absence => self.deaf_since_absence(&channel, holder.as_ref()).await,
+                since => since,
             };
             notices.extend(from.map(|from| missed(&channel, from, now, reason)));
         }

@@ -47,7 +47,7 @@ impl Line for ChannelLine {
     fn moved(&self, _: &str) {}
 
     async fn dropped(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn missed(

@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
                     self.opening = None;
                     match done {
                         Ok(opened) => {
-                            if let Some(end) = self.confirm(opened) {
+                            if let Some(end) = self.confirm(&opened) {
                                 return end;
                             }
                             let now = self.house.clock.now();
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
         None
     }
 
-    fn confirm(&self, opened: Opened) -> Option<End> {
+    fn confirm(&self, opened: &Opened) -> Option<End> {
         if opened.is_revoked {
             return Some(End::Revoked);
         }
