@@ -229,10 +229,10 @@ impl ViewerSamples for Blind {
 async fn viewers_that_cannot_be_read_keep_the_raw_audience_of_their_week_alone(db: Database) {
     hears(&db, &talk()).await;
     let mut elsewhere = online(-20 * 86_400);
-    elsewhere.channel = "2002".to_owned();
+    "2002".clone_into(&mut elsewhere.channel);
     if let spark::domain::audience::notice::Reading::Understood(happening) = &mut elsewhere.reading
     {
-        happening.channel = "2002".to_owned();
+        "2002".clone_into(&mut happening.channel);
     }
     hears(&db, &[elsewhere]).await;
     let blind = weeks(&db, Arc::new(Blind(samples_of(&db))));
