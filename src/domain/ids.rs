@@ -46,6 +46,10 @@ id!(/// A job of the queue.
     JobId);
 id!(/// A person with an account.
     PersonId);
+id!(/// A camera of the villa: one stream key.
+    CameraId);
+id!(/// One unbroken stretch of what a camera sent, with parameters that do not change.
+    RecordingId);
 
 impl MomentId {
     /// The id of the moment that peaks at `peak_ms` of a live: the same detection gives the same id.

@@ -5,6 +5,7 @@ pub mod audience_source;
 pub mod chat_reader;
 pub mod clock;
 pub mod host;
+pub mod ingest;
 pub mod job_queue;
 pub mod ledger;
 pub mod listeners;

@@ -1,5 +1,7 @@
 //! Live sessions: one stream of a villa week, with its recording.
 
+pub mod track;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
