@@ -46,7 +46,7 @@ async fn a_server_answers_its_probes_and_stops_when_told() {
 
     // A second one on the same folder.
     home.run(&["serve", "--listen", "127.0.0.1:0"])
-        .refused(&["another spark serves the data folder", "--data DIR"]);
+        .refused(&["another spark (serve) works in the data folder", "--data DIR"]);
     assert_eq!(reqwest::get(format!("{url}/healthz")).await.expect("an answer").status(), 200);
 
     spark.signal("TERM");

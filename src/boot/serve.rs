@@ -169,7 +169,7 @@ pub(crate) fn lock_folder(config: &Config, role: &str) -> Result<File> {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => {
             bail!(
-                "another spark is at it (`{role}`) in the data folder `{}`: stop it, or use another folder with --data DIR",
+                "another spark ({role}) works in the data folder `{}`: stop it, or use another folder with --data DIR",
                 folder.display()
             )
         }
