@@ -66,7 +66,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("sha2", &["use_cases", "adapters", "web", "rehearsal"]),
     ("sqlx", &["adapters/postgres", "boot"]),
-    ("subtle", &["web", "use_cases/accounts"]),
+    ("subtle", &["web", "use_cases/accounts", "use_cases/live"]),
     ("sysinfo", &["adapters/host", "boot"]),
     ("tar", &["adapters/postgres/backup"]),
     ("thiserror", &["*"]),

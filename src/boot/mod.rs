@@ -11,6 +11,8 @@ mod listen;
 mod logs;
 mod pretend;
 mod pretend_twitch;
+// mod record;
+mod recorder_child;
 mod rehearse;
 mod rehearse_live;
 mod serve;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::postgres::cluster::Cluster;
-use crate::boot::config::Config;
+use crate::boot::config::{Config, Run};
+use crate::boot::recorder_child::RecorderChild;
 use crate::boot::wire::House;
 use crate::web::{App, ServerLimits};
 
@@ -42,6 +43,8 @@ pub(crate) struct Server {
     pub first_link: Option<String>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    /// The recorder under this server; it is stopped last.
+    recorder: Option<(CancellationToken, JoinHandle<()>)>,
     _lock: File,
 }
 
@@ -92,6 +95,7 @@ impl Server {
             let (log, stop) = (house.audience_log.clone(), stop.clone());
             tasks.spawn(async move { log.hear_others(stop).await });
         }
+        tasks.spawn(crate::workers::recorder_keeper::run(house.cameras.clone(), stop.clone()));
         tasks.spawn(crate::workers::board_keeper::run(house.boards.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());
         tasks.spawn(async move {
@@ -114,10 +118,17 @@ impl Server {
         let first_link = house.accounts.first_link().await?;
         let first_link = first_link.map(|token| format!("{url}/bienvenue/{}", token.as_str()));
         tracing::info!(url, "ready");
-        Ok(Self { house, url, first_link, stop, tasks, _lock: lock })
+        let recorder = match config.record.run {
+            Run::Here => {
+                let (end, child) = (CancellationToken::new(), RecorderChild::new(config)?);
+                Some((end.clone(), tokio::spawn(child.keep(end))))
+            }
+            Run::Elsewhere => None,
+        };
+        Ok(Self { house, url, first_link, stop, tasks, recorder, _lock: lock })
     }
 
-    /// Stops: no new work, what is in flight is handed back, then the database is closed.
+    /// Stops: no new work, what is in flight is handed back, then the database is closed, and the recorder last.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
         self.house.boards.close();
@@ -130,7 +141,12 @@ impl Server {
             self.tasks.abort_all();
             while self.tasks.join_next().await.is_some() {}
         }
-        self.house.close().await
+        let closed = self.house.close().await;
+        if let Some((end, recorder)) = self.recorder {
+            end.cancel();
+            recorder.await.context("the recorder's keeper ended badly")?;
+        }
+        closed
     }
 }
 

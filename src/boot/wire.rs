@@ -21,6 +21,7 @@ use crate::adapters::postgres::{
     PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresListeners, PostgresPeople,
     PostgresShelves, PostgresVault, PostgresViewerSamples,
 };
+use crate::adapters::recorder::LocalRecorder;
 use crate::adapters::twitch::eventsub::EventsubSource;
 use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
 use crate::boot::config::{Config, Listen, search_path};
@@ -42,6 +43,7 @@ use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
+use crate::use_cases::live::cameras::Cameras;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::reactions::Reactions;
 use crate::use_cases::villa::Weeks;
@@ -122,6 +124,7 @@ pub(crate) struct House {
     pub audience: Audience,
     pub audience_log: PostgresAudienceLog,
     pub boards: Boards,
+    pub cameras: Cameras,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
     pub elsewhere: Option<Arc<ListeningElsewhere>>,
@@ -209,12 +212,19 @@ impl House {
         );
         let weeks =
             Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
+        let cameras = Cameras {
+            ledger: ledger.clone(),
+            shelves: shelves.clone(),
+            desk: Arc::new(LocalRecorder::at(&config.recorder_socket())?),
+            clock: clock.clone(),
+        };
         let gaps = Gaps { audience: audience.clone(), channels: channels.clone() };
         let viewers = Viewers { channels: channels.clone(), samples, clock: clock.clone() };
         Ok(Self {
             audience,
             audience_log,
             boards,
+            cameras,
             source,
             elsewhere,
             mailbox: mailbox.map(|door| Arc::new(door) as Arc<dyn Mailbox>),
@@ -247,6 +257,7 @@ impl House {
             channels: self.channels.clone(),
             audience: self.audience.clone(),
             boards: self.boards.clone(),
+            cameras: self.cameras.clone(),
             mailbox: self.mailbox.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::accounts::AccountEvent;
 use crate::domain::clips::ClipEvent;
 use crate::domain::live::LiveEvent;
+use crate::domain::live::camera::CameraEvent;
 use crate::domain::moments::event::MomentEvent;
 use crate::domain::villa::VillaEvent;
 
@@ -16,6 +17,7 @@ use crate::domain::villa::VillaEvent;
 pub enum Event {
     Villa(VillaEvent),
     Live(LiveEvent),
+    Camera(CameraEvent),
     Moment(MomentEvent),
     Clip(ClipEvent),
     Account(AccountEvent),
@@ -26,7 +28,7 @@ impl Event {
     pub const fn feature(&self) -> &'static str {
         match self {
             Self::Villa(_) => "villa",
-            Self::Live(_) => "live",
+            Self::Live(_) | Self::Camera(_) => "live",
             Self::Moment(_) => "moments",
             Self::Clip(_) => "clips",
             Self::Account(_) => "accounts",
@@ -38,6 +40,7 @@ impl Event {
         match self {
             Self::Villa(event) => event.week().as_uuid(),
             Self::Live(event) => event.live().as_uuid(),
+            Self::Camera(event) => event.camera().as_uuid(),
             Self::Moment(event) => event.moment().as_uuid(),
             Self::Clip(event) => event.clip().as_uuid(),
             Self::Account(event) => event.person().as_uuid(),
@@ -57,6 +60,7 @@ macro_rules! into_event {
 into_event!(
     Villa(VillaEvent),
     Live(LiveEvent),
+    Camera(CameraEvent),
     Moment(MomentEvent),
     Clip(ClipEvent),
     Account(AccountEvent),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::CameraId;
 use crate::domain::live::track::{Kind, Track};
@@ -21,6 +22,8 @@ pub struct Packet {
     /// connection's own; wraps of the transport are undone, jumps of the encoder are not.
     pub dts: i64,
     pub pts: i64,
+    /// How many samples of sound it holds, at the sound's own rate; 0 for a picture.
+    pub samples: u32,
     /// Decoding can begin here. Always so for sound.
     pub is_key: bool,
     /// As an MP4 file holds it: pictures with a length before each unit, sound without headers.
@@ -49,7 +52,8 @@ pub enum Sent {
 }
 
 /// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Leave {
     /// It said goodbye.
     #[error("the encoder ended the stream")]
@@ -64,6 +68,12 @@ pub enum Leave {
     TooMuch { limit: String },
     #[error("it cannot be recorded: {reason}")]
     Unfit { reason: String },
+    #[error("another encoder came with the same key")]
+    Replaced,
+    #[error("its key opens nothing any more")]
+    KeyDrawn,
+    #[error("the recorder stops")]
+    Stopping,
 }
 
 /// Says which camera a stream key opens. Asked in the middle of a handshake: it answers from memory, in constant time.

@@ -1,6 +1,7 @@
 //! The places people look at. Each card is a pure fold over the event log: drop them, replay, and they come back equal.
 
 mod broadcast_card;
+mod camera_card;
 mod clip_card;
 mod live_board;
 mod live_card;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::domain::event::{Event, Recorded};
 
 pub use broadcast_card::BroadcastCard;
+pub use camera_card::CameraCard;
 pub use clip_card::ClipCard;
 pub use live_board::{Deed, Line, LiveBoard, PULSE_STEP_S};
 pub use live_card::LiveCard;
@@ -28,11 +30,12 @@ pub enum Model {
     Moments,
     Clips,
     Broadcasts,
+    Cameras,
 }
 
 impl Model {
-    pub const ALL: [Self; 5] =
-        [Self::Weeks, Self::Lives, Self::Moments, Self::Clips, Self::Broadcasts];
+    pub const ALL: [Self; 6] =
+        [Self::Weeks, Self::Lives, Self::Moments, Self::Clips, Self::Broadcasts, Self::Cameras];
 
     /// The word in storage. A card whose shape changes gets a new word; `spark rebuild` folds it.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Model {
             Self::Moments => "moments.1",
             Self::Clips => "clips.1",
             Self::Broadcasts => "broadcasts.1",
+            Self::Cameras => "cameras.1",
         }
     }
 
@@ -57,6 +61,7 @@ impl Model {
             Self::Moments => fold_card::<MomentCard>(document, event),
             Self::Clips => fold_card::<ClipCard>(document, event),
             Self::Broadcasts => fold_card::<BroadcastCard>(document, event),
+            Self::Cameras => fold_card::<CameraCard>(document, event),
         }
     }
 
@@ -68,6 +73,7 @@ impl Model {
                 | (Self::Lives | Self::Broadcasts, Event::Live(_))
                 | (Self::Moments, Event::Moment(_))
                 | (Self::Clips, Event::Clip(_))
+                | (Self::Cameras, Event::Camera(_))
         )
     }
 }

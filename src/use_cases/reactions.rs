@@ -70,6 +70,7 @@ pub fn react(event: &Event) -> Effects {
             | LiveEvent::Marked { .. }
             | LiveEvent::Ended { .. },
         )
+        | Event::Camera(_)
         | Event::Villa(_)
         | Event::Account(_) => Effects::none(),
     }

@@ -19,6 +19,7 @@ use crate::use_cases::clips::Clips;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
+use crate::use_cases::live::cameras::Cameras;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::villa::Weeks;
 use crate::web::guard::FORM_BYTES_MAX;
@@ -85,6 +86,7 @@ pub struct Parts {
     pub channels: Channels,
     pub audience: Audience,
     pub boards: Boards,
+    pub cameras: Cameras,
     /// Takes what Twitch posts; none unless events come by webhook.
     pub mailbox: Option<Arc<dyn Mailbox>>,
     pub store: Arc<dyn MediaStore>,

@@ -18,6 +18,7 @@
 
 mod app;
 mod assets;
+mod desk;
 mod guard;
 mod headers;
 mod mailbox;
@@ -34,6 +35,7 @@ mod wants;
 
 pub use app::{App, EngineSkills, Parts, Settings, router};
 pub use assets::asset;
+pub use desk::serve_desk;
 pub use guard::{Client, MaybeUser, Peer, User};
 pub use mailbox::PATH as MAILBOX_PATH;
 pub use pages::icon;

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::domain::accounts::AccountError;
 use crate::domain::clips::{ClipError, SpanError};
+use crate::domain::live::camera::CameraError;
 use crate::domain::villa::WeekNameError;
 use crate::ports::PortError;
 use crate::ports::media_store::StoreError;
@@ -24,6 +25,7 @@ use crate::ports::platform::PlatformError;
 use crate::use_cases::accounts::AccountsError;
 use crate::use_cases::audience::channels::ChannelsError;
 use crate::use_cases::clips::ClipsError;
+use crate::use_cases::live::cameras::CamerasError;
 use crate::web::Wants;
 
 /// How soon a caller may try again after a passing fault, in seconds.
@@ -382,6 +384,18 @@ impl From<ChannelsError> for Problem {
             },
             ChannelsError::Port(error) if error.retry => Self::unavailable(error.chain()),
             ChannelsError::Port(error) => Self::internal(error.chain()),
+        }
+    }
+}
+
+impl From<CamerasError> for Problem {
+    fn from(error: CamerasError) -> Self {
+        match error {
+            CamerasError::Refused(error @ CameraError::Unknown) => {
+                Self { detail: error.to_string(), ..Self::not_found() }
+            }
+            CamerasError::Refused(error) => Self::invalid(error.to_string()),
+            CamerasError::Port(error) => error.into(),
         }
     }
 }

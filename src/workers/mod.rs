@@ -6,6 +6,8 @@ pub mod follower;
 pub mod job_runner;
 pub mod listening_watcher;
 pub mod live_keeper;
+pub mod recorder;
+pub mod recorder_keeper;
 pub mod stream_poller;
 pub mod sweeper;
 pub mod token_keeper;

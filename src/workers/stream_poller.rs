@@ -28,6 +28,8 @@ pub async fn run(viewers: Viewers, audience: Audience, boards: Boards, stop: Can
         let pause = EVERY + crate::workers::jitter(&*viewers.clock, JITTER_MAX);
         tokio::select! {
             () = stop.cancelled() => return,
+            // Whoever was just linked may be on air already.
+            () = viewers.channels.linked() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

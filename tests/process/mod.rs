@@ -69,6 +69,8 @@ impl Home {
         if let Some(url) = &self.url {
             command.env("DATABASE_URL", url);
         }
+        // Who wants a recorder says so, and on which port.
+        command.env("SPARK_RECORD_RUN", "elsewhere").env("SPARK_RECORD_RTMP", "127.0.0.1:0");
         command
     }
 

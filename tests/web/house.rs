@@ -13,8 +13,8 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemorySpool,
-    MemoryVault, MemoryViewerSamples,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemoryRecorder,
+    MemorySpool, MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
@@ -38,6 +38,7 @@ use spark::use_cases::clips::Clips;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
 use spark::use_cases::live::Lives;
+use spark::use_cases::live::cameras::Cameras;
 use spark::use_cases::moments::Moments;
 use spark::use_cases::villa::Weeks;
 use spark::web::{App, Declared, Parts, ServerLimits, Settings};
@@ -54,6 +55,7 @@ pub(crate) struct House {
     pub(crate) clock: MemoryClock,
     pub(crate) people: MemoryPeople,
     pub(crate) vault: MemoryVault,
+    pub(crate) recorder: MemoryRecorder,
     pub(crate) store: LocalStore,
     pub(crate) folder: tempfile::TempDir,
     stop: CancellationToken,
@@ -99,14 +101,29 @@ impl House {
         let people = MemoryPeople::beside(database.clone());
         let vault = MemoryVault::default();
         let channels = channels(&clock, &vault);
-        let app = App::new(parts(&clock, &database, &people, channels, pages_store, settings));
+        let recorder = MemoryRecorder::default();
+        let parts = parts(&clock, &database, &people, channels, &recorder, pages_store, settings);
+        let app = App::new(parts);
         let (router, declared) = spark::web::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(spark::web::serve(listener, router, limits, stop.clone()));
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { address, app, declared, clock, people, vault, store, folder, stop, serving, client }
+        Self {
+            address,
+            app,
+            declared,
+            clock,
+            people,
+            vault,
+            recorder,
+            store,
+            folder,
+            stop,
+            serving,
+            client,
+        }
     }
 
     /// Asks the server to stop, and waits until it has.
@@ -226,6 +243,7 @@ fn parts(
     database: &MemoryDatabase,
     people: &MemoryPeople,
     channels: Channels,
+    recorder: &MemoryRecorder,
     store: Arc<dyn MediaStore>,
     settings: Settings,
 ) -> Parts {
@@ -274,6 +292,12 @@ fn parts(
             moments: moments.clone(),
             clips: clips.clone(),
             gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
+        },
+        cameras: Cameras {
+            ledger: database.clone(),
+            shelves: database.clone(),
+            desk: Arc::new(recorder.clone()),
+            clock: clock.clone(),
         },
         health: Health {
             ledger: database.clone(),

@@ -10,4 +10,5 @@ mod mailbox;
 mod media;
 mod server;
 mod sessions;
+mod studio;
 mod uploads;

@@ -54,12 +54,14 @@ pub enum Permission {
     ManageJobs,
     /// Link Twitch channels, see what they allow, unlink them.
     ManageChannels,
+    /// Add cameras, draw their keys, let them go.
+    ManageCameras,
     SeeHealth,
     ManagePeople,
 }
 
 impl Permission {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SeeWeeks,
         Self::OpenWeek,
         Self::ImportStream,
@@ -74,6 +76,7 @@ impl Permission {
         Self::SeeJobs,
         Self::ManageJobs,
         Self::ManageChannels,
+        Self::ManageCameras,
         Self::SeeHealth,
         Self::ManagePeople,
     ];
@@ -142,6 +145,7 @@ mod tests {
             (P::SeeJobs, [1, 1, 1, 1, 0, 0]),
             (P::ManageJobs, [1, 1, 0, 1, 0, 0]),
             (P::ManageChannels, [1, 1, 0, 0, 0, 0]),
+            (P::ManageCameras, [1, 1, 0, 0, 0, 0]),
             (P::SeeHealth, [1, 1, 0, 0, 0, 0]),
             (P::ManagePeople, [1, 0, 0, 0, 0, 0]),
         ];

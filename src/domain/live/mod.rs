@@ -1,5 +1,8 @@
 //! Live sessions: one stream of a villa week, with its recording.
 
+pub mod camera;
+pub mod feed;
+pub mod part;
 pub mod track;
 
 use chrono::{DateTime, Utc};

@@ -1,7 +1,10 @@
 //! Live sessions: bring a past stream in, list a week's.
 
+pub mod cameras;
 mod import;
 mod receive;
+pub mod record;
+mod take;
 
 use std::sync::Arc;
 

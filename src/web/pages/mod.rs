@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod moments;
 mod shell;
+mod studio;
 mod week;
 mod weeks;
 
@@ -18,8 +19,8 @@ use axum::http::header::HOST;
 use serde::Deserialize;
 
 use crate::domain::accounts::Permission::{
-    JudgeClip, ManageChannels, ManageJobs, ManagePeople, MarkMoment, OpenWeek, RequestClip,
-    RequestReel, SeeClips, SeeHealth, SeeJobs, SeeLive, SeeMoments, SeeWeeks,
+    JudgeClip, ManageCameras, ManageChannels, ManageJobs, ManagePeople, MarkMoment, OpenWeek,
+    RequestClip, RequestReel, SeeClips, SeeHealth, SeeJobs, SeeLive, SeeMoments, SeeWeeks,
 };
 use crate::web::{Access, App, Routes};
 
@@ -52,6 +53,12 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .get("/direct/{channel}", Access::Needs(SeeLive), direct::show)
         .get("/direct/{channel}/flux", Access::Needs(SeeLive), direct::stream)
         .post("/direct/{channel}/marque", Access::MarkKeyOr(MarkMoment), direct::mark)
+        .get("/regie", Access::Needs(SeeLive), studio::show)
+        .post("/regie/cameras", Access::Needs(ManageCameras), studio::add)
+        .get("/regie/cameras/{id}", Access::Needs(ManageCameras), studio::camera)
+        .post("/regie/cameras/{id}/cle", Access::Needs(ManageCameras), studio::draw_key)
+        .post("/regie/cameras/{id}/nom", Access::Needs(ManageCameras), studio::rename)
+        .post("/regie/cameras/{id}/retirer", Access::Needs(ManageCameras), studio::retire)
         .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
         .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)
         .get("/directs/{id}/clips", Access::Needs(SeeClips), clips::of_live)

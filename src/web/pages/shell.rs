@@ -9,6 +9,7 @@ use crate::web::{User, asset};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Live,
+    Studio,
     Weeks,
     Jobs,
     Channels,
@@ -47,6 +48,7 @@ impl Shell {
     pub(super) fn places(&self) -> Vec<Entry> {
         [
             (Place::Live, Permission::SeeLive, "/direct", "Direct", "radio"),
+            (Place::Studio, Permission::SeeLive, "/regie", "Régie", "film"),
             (Place::Weeks, Permission::SeeWeeks, "/semaines", "Semaines", "calendar-days"),
             (Place::Jobs, Permission::SeeJobs, "/travaux", "Travaux", "list-todo"),
             (Place::Channels, Permission::ManageChannels, "/chaines", "Chaînes", "tv"),
@@ -77,6 +79,10 @@ impl Shell {
 
     pub(super) fn may_manage_channels(&self) -> bool {
         self.user.may(Permission::ManageChannels)
+    }
+
+    pub(super) fn may_manage_cameras(&self) -> bool {
+        self.user.may(Permission::ManageCameras)
     }
 
     pub(super) fn may_see_moments(&self) -> bool {
@@ -119,6 +125,8 @@ fn sentence(code: &str) -> Option<&'static str> {
         "chaine-reliee" => "La chaîne est reliée.",
         "chaine-deliee" => "La chaîne est déliée et ses jetons sont effacés.",
         "chaine-refusee" => "Twitch n'a rien autorisé : rien n'a changé.",
+        "camera-renommee" => "La caméra a un nouveau nom.",
+        "camera-retiree" => "La caméra est retirée, sa clé est éteinte.",
         "role-change" => "Le rôle est changé.",
         "compte-ferme" => "Le compte est fermé et ses données personnelles effacées.",
         "sessions-fermees" => "Les autres sessions sont fermées.",

@@ -98,6 +98,7 @@ impl Channels {
             trouble: None,
         };
         self.vault.link(&channel, &tokens).await?;
+        self.linked.notify_one();
         tracing::info!(channel = %channel.id, "linked a channel");
         Ok(channel)
     }

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::domain::audience::channel::{Channel, ChannelId};
 use crate::ports::PortError;
@@ -35,6 +36,7 @@ pub struct Channels {
     flights: Arc<Mutex<HashMap<ChannelId, Flight>>>,
     app: Arc<tokio::sync::Mutex<Option<AppToken>>>,
     devices: Arc<Mutex<HashMap<DeviceId, Device>>>,
+    linked: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -117,7 +119,13 @@ impl Channels {
             flights: Arc::default(),
             app: Arc::default(),
             devices: Arc::default(),
+            linked: Arc::default(),
         }
+    }
+
+    /// Waits until a channel is linked in this process.
+    pub async fn linked(&self) {
+        self.linked.notified().await;
     }
 
     /// The platform, for calls made through [`Self::call`].

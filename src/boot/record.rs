@@ -1,0 +1,93 @@
+//! `spark record`: takes what cameras send and writes it down. It needs no database, no pages and no network of ours.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::clock::SystemClock;
+use crate::adapters::local_dvr::LocalDvr;
+use crate::adapters::recorder::{LocalCameraBook, SOCKET_BYTES_MAX};
+use crate::adapters::rtmp::RtmpIngest;
+use crate::boot::config::Config;
+use crate::boot::recorder_child::LOCK;
+use crate::boot::serve::{STOP_MAX, StopSignal, lock_folder};
+use crate::ports::recorder::Door;
+use crate::use_cases::live::record::Recorder;
+
+/// Room kept back for the hour when the disk is full: two minutes of six cameras.
+const RESERVE_BYTES: u64 = 512 << 20;
+
+/// Records until Ctrl-C, a TERM signal, or its desk says so.
+pub(crate) async fn record(config: &Config) -> Result<()> {
+    let signal = StopSignal::listen()?;
+    let _lock = lock_folder(config, LOCK)?;
+    let folder = config.recorder_folder();
+    private_folder(&folder)?;
+    let desk = open_desk(&config.recorder_socket())?;
+    let dvr = Arc::new(LocalDvr::open(&config.dvr_folder(), RESERVE_BYTES)?);
+    let book = Arc::new(LocalCameraBook::in_folder(&folder));
+    let recorder = Recorder::open(dvr, book, Arc::new(SystemClock))?;
+    let rtmp =
+        RtmpIngest::listen(config.record.rtmp, recorder.gate()).await.with_context(|| {
+            format!(
+                "cannot take encoders on {}: take another port with rtmp under [record]",
+                config.record.rtmp
+            )
+        })?;
+    let address = rtmp.local_addr();
+    let rtmp = Arc::new(rtmp);
+    recorder.opens(Door { protocol: "rtmp".to_owned(), address }, rtmp.clone());
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let door = crate::workers::recorder::run(recorder.clone(), rtmp, stop.clone());
+    tasks.spawn(door);
+    let answers = crate::web::serve_desk(desk, recorder, stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = answers.await {
+            tracing::error!(%error, "the recorder's desk is closed");
+        }
+    });
+    tracing::info!(%address, "recording; encoders publish to rtmp://{address}/live");
+    tokio::select! {
+        () = signal.arrived() => {}
+        () = stop.cancelled() => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+        tracing::warn!("recording did not stop in time; what is on the disk stays whole");
+        tasks.shutdown().await;
+    }
+    Ok(())
+}
+
+/// A folder for this account alone.
+fn private_folder(folder: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))
+}
+
+/// Binds the socket; a dead one that lies there is nobody's, for the lock is ours.
+fn open_desk(path: &Path) -> Result<UnixListener> {
+    let bytes = path.as_os_str().len();
+    ensure!(
+        bytes <= SOCKET_BYTES_MAX,
+        "`{}` is too long for a socket ({bytes} bytes of {SOCKET_BYTES_MAX}): name a shorter one with socket under [record]",
+        path.display()
+    );
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot clear `{}`", path.display()));
+        }
+        _ => {}
+    }
+    UnixListener::bind(path).with_context(|| format!("cannot open the desk `{}`", path.display()))
+}

@@ -1,0 +1,107 @@
+//! The recorder, a process of its own: what it is told, and what it tells.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{CameraId, RecordingId};
+use crate::domain::live::camera::Camera;
+use crate::domain::live::feed::Reading;
+use crate::domain::live::track::{Codec, Form};
+use crate::ports::PortError;
+use crate::ports::ingest::Leave;
+
+/// How the recorder stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecorderState {
+    pub pid: u32,
+    pub version: String,
+    pub started_at: DateTime<Utc>,
+    pub now: DateTime<Utc>,
+    /// Ports that encoders knock at.
+    pub doors: Vec<Door>,
+    /// Those it knows, in the order they were told.
+    pub cameras: Vec<CameraState>,
+    /// Peers that were not let in since it started, by reason.
+    pub refused: Vec<(String, u64)>,
+    /// Space where recordings lie, in bytes.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    /// The disk is full: what it reserved is being used up, or nothing is recorded any more.
+    pub is_full: bool,
+}
+
+/// A port that encoders knock at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// `rtmp` or `srt`.
+    pub protocol: String,
+    pub address: SocketAddr,
+}
+
+/// How one camera stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CameraState {
+    pub camera: CameraId,
+    /// What it sends now; none while no encoder is there.
+    pub feed: Option<FeedState>,
+    /// When and why the encoder before left.
+    pub left: Option<Left>,
+}
+
+/// What a camera sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeedState {
+    pub protocol: String,
+    pub peer: String,
+    pub software: Option<String>,
+    pub since: DateTime<Utc>,
+    pub recording: Option<RecordingId>,
+    pub tracks: Vec<(Codec, Form)>,
+    pub reading: Reading,
+    /// Everything that came before this is on the disk.
+    pub recorded_until: Option<DateTime<Utc>>,
+    /// Packets that no file can hold as they came, left out since it connected.
+    pub dropped: u64,
+    /// Why nothing is recorded, when nothing is.
+    pub halted: Option<Halt>,
+}
+
+/// Why nothing is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// There is no room, nothing kept back either.
+    Full,
+    /// The disk takes nothing; the recorder's log says more.
+    Disk,
+}
+
+/// How an encoder left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub at: DateTime<Utc>,
+    pub why: Leave,
+}
+
+/// Speaks to the recorder. It answers within a second, or not at all.
+#[async_trait]
+pub trait RecorderDesk: Send + Sync {
+    /// How it stands.
+    async fn state(&self) -> Result<RecorderState, PortError>;
+
+    /// Tells it all cameras there are. It keeps them over its own restarts; a camera that is not among them any more is sent
+    /// away, as is one whose key changed.
+    async fn know(&self, cameras: &[Camera]) -> Result<(), PortError>;
+}
+
+/// Where the recorder keeps the cameras it was told of. Small and rare: it may block for a moment.
+pub trait CameraBook: Send + Sync {
+    /// None at all before the first were written.
+    fn read(&self) -> Result<Vec<Camera>, PortError>;
+
+    /// All of them, in place of those before; on the disk when this returns.
+    fn write(&self, cameras: &[Camera]) -> Result<(), PortError>;
+}

@@ -1,0 +1,60 @@
+//! A camera as the control room lists it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::CameraId;
+use crate::domain::live::camera::{Camera, CameraEvent, CameraName, KeyHash};
+use crate::read_models::{Card, Model};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CameraCard {
+    pub id: CameraId,
+    pub name: CameraName,
+    pub key: KeyHash,
+    pub key_drawn_at: DateTime<Utc>,
+    pub added_at: DateTime<Utc>,
+    pub retired_at: Option<DateTime<Utc>>,
+}
+
+impl CameraCard {
+    /// As the recorder knows it; `None` once it is gone.
+    pub fn known(&self) -> Option<Camera> {
+        let camera = Camera { id: self.id, name: self.name.clone(), key: self.key };
+        self.retired_at.is_none().then_some(camera)
+    }
+}
+
+impl Card for CameraCard {
+    const MODEL: Model = Model::Cameras;
+
+    fn begin(event: &Recorded<Event>) -> Option<Self> {
+        let Event::Camera(CameraEvent::Added { camera, name, key, .. }) = &event.event else {
+            return None;
+        };
+        Some(Self {
+            id: *camera,
+            name: name.clone(),
+            key: *key,
+            key_drawn_at: event.at,
+            added_at: event.at,
+            retired_at: None,
+        })
+    }
+
+    fn apply(&mut self, event: &Recorded<Event>) {
+        let Event::Camera(happened) = &event.event else { return };
+        match happened {
+            CameraEvent::Added { .. } => {}
+            CameraEvent::Renamed { name, .. } => self.name = name.clone(),
+            CameraEvent::KeyDrawn { key, .. } => (self.key, self.key_drawn_at) = (*key, event.at),
+            CameraEvent::Retired { .. } => self.retired_at = Some(event.at),
+        }
+    }
+
+    fn parent(&self) -> Uuid {
+        Uuid::nil()
+    }
+}

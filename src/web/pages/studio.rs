@@ -1,0 +1,491 @@
+//! « Régie »: the cameras, what each sends, whether it is safe; and how to set an encoder up.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+
+use crate::domain::ids::CameraId;
+use crate::domain::live::camera::CAMERA_NAME_CHARS_MAX;
+use crate::domain::live::feed::Trouble;
+use crate::domain::live::track::{Codec, Form as Shape};
+use crate::ports::ingest::Leave;
+use crate::ports::recorder::{CameraState, Door, FeedState, Halt, RecorderState};
+use crate::read_models::CameraCard;
+use crate::use_cases::live::cameras::{CamerasError, StreamKey};
+use crate::web::pages::french::{When, bytes, counted, length, number};
+use crate::web::pages::shell::{Place, Shell};
+use crate::web::pages::{Said, house_address};
+use crate::web::{App, Problem, User, page};
+
+/// What came longer ago than this is not safe yet: the disk lags behind.
+const BEHIND_MAX: TimeDelta = TimeDelta::seconds(5);
+/// Below this many hours of room, the disk is trouble.
+const HOURS_LEFT_MIN: f64 = 2.0;
+/// What a camera is taken to send when none sends, in kbit/s.
+const USUAL_KBITS: u32 = 6_200;
+/// The share of the disk that is not to be passed.
+const DISK_SHARE_MAX: f64 = 0.8;
+
+/// How a camera stands, in a word with its sign.
+struct Standing {
+    class: &'static str,
+    icon: &'static str,
+    words: String,
+}
+
+struct CameraRow {
+    id: CameraId,
+    name: String,
+    standing: Standing,
+    /// What it sends, in figures; none when it sends nothing.
+    figures: Option<Figures>,
+    /// Who sends, or why nobody does; and since when.
+    about: String,
+    left: Option<When>,
+}
+
+struct Figures {
+    mbits: String,
+    fps: String,
+    picture: String,
+    recorded: String,
+}
+
+/// What needs somebody, and what to do.
+struct Alarm {
+    what: String,
+    todo: String,
+    is_bad: bool,
+}
+
+#[derive(Template)]
+#[template(path = "pages/studio.html")]
+struct StudioPage {
+    shell: Shell,
+    verdict: String,
+    alarms: Vec<Alarm>,
+    cameras: Vec<CameraRow>,
+    /// « 31 h » of room, and what that is reckoned for.
+    room: Option<(String, String)>,
+    typed: String,
+    wrong: Option<String>,
+}
+
+impl StudioPage {
+    const NAME_CHARS_MAX: usize = CAMERA_NAME_CHARS_MAX;
+}
+
+#[derive(Template)]
+#[template(path = "pages/camera.html")]
+struct CameraPage {
+    shell: Shell,
+    id: CameraId,
+    name: String,
+    drawn: When,
+    /// `rtmp://host:1935/live`; none while the recorder is away.
+    server: Option<String>,
+    /// Only programs on this very machine reach it.
+    is_local: bool,
+    /// In clear, this once.
+    key: Option<String>,
+    wrong: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NameForm {
+    nom: String,
+}
+
+/// `GET /regie`
+pub(super) async fn show(
+    State(app): State<App>,
+    user: User,
+    Query(asked): Query<Said>,
+) -> Result<Html<String>, Problem> {
+    let shell = Shell::saying(&user, Place::Studio, asked.dit.as_deref());
+    page(&studio(&app, shell, String::new(), None).await?)
+}
+
+/// `POST /regie/cameras`: adds one, and shows its key.
+pub(super) async fn add(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Form(form): Form<NameForm>,
+) -> Result<Response, Problem> {
+    match app.cameras.add(&form.nom, Some(user.person.id)).await {
+        Ok((camera, key)) => {
+            let card = app.cameras.find(camera).await?;
+            let shown = camera_page(&app, &user, &headers, card, Some(key), None).await?;
+            Ok((StatusCode::CREATED, page(&shown)?).into_response())
+        }
+        Err(CamerasError::Refused(error)) => {
+            let shell = Shell::new(&user, Place::Studio);
+            let again = studio(&app, shell, form.nom, Some(error.to_string())).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&again)?).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `GET /regie/cameras/{id}`: how to set its encoder up.
+pub(super) async fn camera(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Path(id): Path<CameraId>,
+    Query(asked): Query<Said>,
+) -> Result<Html<String>, Problem> {
+    let card = app.cameras.find(id).await?;
+    let mut shown = camera_page(&app, &user, &headers, card, None, None).await?;
+    shown.shell = Shell::saying(&user, Place::Studio, asked.dit.as_deref());
+    page(&shown)
+}
+
+/// `POST /regie/cameras/{id}/cle`: draws another key, and shows it.
+pub(super) async fn draw_key(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Path(id): Path<CameraId>,
+) -> Result<Html<String>, Problem> {
+    let key = app.cameras.draw_key(id, Some(user.person.id)).await?;
+    let card = app.cameras.find(id).await?;
+    page(&camera_page(&app, &user, &headers, card, Some(key), None).await?)
+}
+
+/// `POST /regie/cameras/{id}/nom`
+pub(super) async fn rename(
+    State(app): State<App>,
+    user: User,
+    headers: HeaderMap,
+    Path(id): Path<CameraId>,
+    Form(form): Form<NameForm>,
+) -> Result<Response, Problem> {
+    match app.cameras.rename(id, &form.nom, Some(user.person.id)).await {
+        Ok(()) => {
+            let to = format!("/regie/cameras/{id}?dit=camera-renommee");
+            Ok(Redirect::to(&to).into_response())
+        }
+        Err(CamerasError::Refused(error)) => {
+            let card = app.cameras.find(id).await?;
+            let wrong = Some(error.to_string());
+            let mut again = camera_page(&app, &user, &headers, card, None, wrong).await?;
+            again.name = form.nom;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&again)?).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /regie/cameras/{id}/retirer`
+pub(super) async fn retire(
+    State(app): State<App>,
+    user: User,
+    Path(id): Path<CameraId>,
+) -> Result<Redirect, Problem> {
+    app.cameras.retire(id, Some(user.person.id)).await?;
+    Ok(Redirect::to("/regie?dit=camera-retiree"))
+}
+
+async fn studio(
+    app: &App,
+    shell: Shell,
+    typed: String,
+    wrong: Option<String>,
+) -> Result<StudioPage, Problem> {
+    let cameras = app.cameras.list().await?;
+    let now = app.clock.now();
+    let state = match app.cameras.state().await {
+        Ok(state) => Some(state),
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "the recorder does not answer");
+            None
+        }
+    };
+    let rows: Vec<CameraRow> =
+        cameras.iter().map(|card| row(card, of_camera(state.as_ref(), card.id), now)).collect();
+    let recording = rows.iter().filter(|row| row.standing.class == "live").count();
+    let verdict = match (state.is_some(), rows.len(), recording) {
+        (false, ..) => "L'enregistreur ne répond pas.".to_owned(),
+        (_, 0, _) => "Les caméras de la villa arrivent ici.".to_owned(),
+        (_, _, 0) => "Rien n'est envoyé pour l'instant.".to_owned(),
+        (_, _, n) => {
+            format!("{}.", counted(n as u64, "caméra enregistrée", "caméras enregistrées"))
+        }
+    };
+    let room = state.as_ref().map(|state| room_left(state));
+    Ok(StudioPage {
+        shell,
+        verdict,
+        alarms: alarms(&cameras, state.as_ref(), room.as_ref().map(|(hours, _)| *hours), now),
+        cameras: rows,
+        room: room.map(|(hours, kbits)| {
+            (length((hours * 3_600_000.0) as i64), format!("à {} Mbit/s", megabits(kbits)))
+        }),
+        typed,
+        wrong,
+    })
+}
+
+fn of_camera(state: Option<&RecorderState>, camera: CameraId) -> Option<&CameraState> {
+    state?.cameras.iter().find(|state| state.camera == camera)
+}
+
+fn row(card: &CameraCard, state: Option<&CameraState>, now: DateTime<Utc>) -> CameraRow {
+    let feed = state.and_then(|state| state.feed.as_ref());
+    let left = state.and_then(|state| state.left.as_ref());
+    let about = match (feed, left) {
+        (Some(feed), _) => {
+            let who = feed.software.as_deref().unwrap_or("Encodeur");
+            format!("{who} · {}", feed.protocol.to_uppercase())
+        }
+        (None, Some(left)) => why_gone(&left.why),
+        (None, None) => "Rien reçu depuis le démarrage de l'enregistreur".to_owned(),
+    };
+    let left = left.filter(|_| feed.is_none()).map(|left| When::ago(left.at, now));
+    CameraRow {
+        id: card.id,
+        name: card.name.as_str().to_owned(),
+        standing: standing(feed, now),
+        figures: feed.map(|feed| figures(feed, now)),
+        about,
+        left,
+    }
+}
+
+/// Why an encoder left, for who set it up.
+fn why_gone(why: &Leave) -> String {
+    match why {
+        Leave::Ended => "L'encodeur a terminé".to_owned(),
+        Leave::Gone => "Connexion coupée sans au revoir".to_owned(),
+        Leave::Silent { seconds } => format!("Plus rien pendant {seconds} s"),
+        Leave::Malformed { .. } => "L'encodeur ne parle pas le protocole attendu".to_owned(),
+        Leave::TooMuch { .. } => "L'encodeur dépasse ce qui est admis".to_owned(),
+        Leave::Unfit { .. } => {
+            "Format impossible à enregistrer : choisissez H.264 et AAC".to_owned()
+        }
+        Leave::Replaced => "Remplacé par un autre encodeur avec la même clé".to_owned(),
+        Leave::KeyDrawn => "Sa clé n'ouvre plus rien".to_owned(),
+        Leave::Stopping => "L'enregistreur s'est arrêté".to_owned(),
+    }
+}
+
+fn standing(feed: Option<&FeedState>, now: DateTime<Utc>) -> Standing {
+    let (class, icon, words) = match feed {
+        None => ("", "circle-dashed", "N'envoie rien".to_owned()),
+        Some(feed) if feed.halted.is_some() => {
+            ("bad", "circle-x", "N'est pas enregistrée".to_owned())
+        }
+        Some(feed) if is_behind(feed, now) => {
+            ("warn", "triangle-alert", "Le disque prend du retard".to_owned())
+        }
+        Some(feed) if feed.recorded_until.is_none() => {
+            ("warn", "loader-circle", "Attend une image clé".to_owned())
+        }
+        Some(_) => ("live", "radio", "Enregistre".to_owned()),
+    };
+    Standing { class, icon, words }
+}
+
+fn is_behind(feed: &FeedState, now: DateTime<Utc>) -> bool {
+    feed.recorded_until.is_some_and(|until| now - until > BEHIND_MAX)
+}
+
+fn figures(feed: &FeedState, now: DateTime<Utc>) -> Figures {
+    let picture = feed.tracks.iter().find_map(|(codec, form)| match form {
+        Shape::Picture { width, height } => Some(format!("{width}×{height} {}", name_of(*codec))),
+        Shape::Sound { .. } => None,
+    });
+    Figures {
+        mbits: megabits(feed.reading.kbits),
+        fps: number(feed.reading.fps, 0),
+        picture: picture.unwrap_or_else(|| "son seul".to_owned()),
+        recorded: since(feed.since, now),
+    }
+}
+
+const fn name_of(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "H.264",
+        Codec::Hevc => "HEVC",
+        Codec::Av1 => "AV1",
+        Codec::Aac => "AAC",
+        Codec::Opus => "Opus",
+    }
+}
+
+fn megabits(kbits: u32) -> String {
+    number(f64::from(kbits) / 1_000.0, 1)
+}
+
+fn since(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    length((now - at).num_milliseconds().max(0))
+}
+
+/// Hours until the disk passes its line, and the kbit/s that is reckoned with.
+fn room_left(state: &RecorderState) -> (f64, u32) {
+    let feeds = state.cameras.iter().filter_map(|camera| camera.feed.as_ref());
+    let sent: u32 = feeds.map(|feed| feed.reading.kbits).sum();
+    let kbits = if sent > 0 { sent } else { USUAL_KBITS };
+    let used = state.total_bytes.saturating_sub(state.free_bytes) as f64;
+    let room = (state.total_bytes as f64 * DISK_SHARE_MAX - used).max(0.0);
+    (room * 8.0 / 1_000.0 / f64::from(kbits) / 3_600.0, kbits)
+}
+
+fn alarms(
+    cameras: &[CameraCard],
+    state: Option<&RecorderState>,
+    hours_left: Option<f64>,
+    now: DateTime<Utc>,
+) -> Vec<Alarm> {
+    let Some(state) = state else {
+        return vec![Alarm {
+            what: "L'enregistreur ne répond pas".to_owned(),
+            todo: "SPARK le relance de lui-même. Si cela dure plus de dix secondes, regardez son journal."
+                .to_owned(),
+            is_bad: true,
+        }];
+    };
+    let mut alarms = Vec::new();
+    if state.is_full {
+        alarms.push(Alarm {
+            what: "Le disque est plein".to_owned(),
+            todo: "L'enregistrement puise dans sa réserve : libérez de la place maintenant."
+                .to_owned(),
+            is_bad: true,
+        });
+    } else if hours_left.is_some_and(|hours| hours < HOURS_LEFT_MIN) {
+        alarms.push(Alarm {
+            what: format!("Il reste {} libres", bytes(state.free_bytes)),
+            todo: "Moins de deux heures avant la limite de 80 % : libérez de la place.".to_owned(),
+            is_bad: false,
+        });
+    }
+    for card in cameras {
+        let Some(feed) = of_camera(Some(state), card.id).and_then(|state| state.feed.as_ref())
+        else {
+            continue;
+        };
+        let name = card.name.as_str();
+        if let Some(halt) = feed.halted {
+            alarms.push(Alarm {
+                what: format!("{name} n'est pas enregistrée"),
+                todo: match halt {
+                    Halt::Full => {
+                        "Le disque est plein : libérez de la place, l'enregistrement reprend seul."
+                    }
+                    Halt::Disk => {
+                        "Le disque ne prend plus rien : regardez le journal de l'enregistreur."
+                    }
+                }
+                .to_owned(),
+                is_bad: true,
+            });
+        } else if is_behind(feed, now) {
+            alarms.push(Alarm {
+                what: format!("{name} : le disque prend du retard"),
+                todo: "Ce qui est reçu attend en mémoire. Arrêtez ce qui écrit beaucoup sur ce disque."
+                    .to_owned(),
+                is_bad: true,
+            });
+        }
+        alarms.extend(feed.reading.troubles.iter().map(|trouble| alarm(name, *trouble)));
+        if feed.dropped > 0 {
+            alarms.push(Alarm {
+                what: format!("{name} : {} écartées", counted(feed.dropped, "donnée", "données")),
+                todo: "Leurs horodatages se chevauchaient : vérifiez l'horloge de l'encodeur."
+                    .to_owned(),
+                is_bad: false,
+            });
+        }
+    }
+    alarms.sort_by_key(|alarm| !alarm.is_bad);
+    alarms
+}
+
+fn alarm(name: &str, trouble: Trouble) -> Alarm {
+    let (what, todo, is_bad) = match trouble {
+        Trouble::NoPicture => (
+            format!("{name} : pas d'image"),
+            "Vérifiez la caméra et la scène dans l'encodeur.".to_owned(),
+            true,
+        ),
+        Trouble::NoSound => (
+            format!("{name} : pas de son"),
+            "Ajoutez une piste audio dans l'encodeur, même muette.".to_owned(),
+            false,
+        ),
+        Trouble::KeysFarApart { ms } => (
+            format!("{name} : une image clé toutes les {} s", number(f64::from(ms) / 1_000.0, 1)),
+            "Réglez l'intervalle d'images clés sur 2 s : les clips partiront plus vite.".to_owned(),
+            false,
+        ),
+        Trouble::VariableFrameRate => (
+            format!("{name} : cadence d'images irrégulière"),
+            "Choisissez une cadence constante (30 ou 60 i/s) et soulagez l'encodeur.".to_owned(),
+            false,
+        ),
+        Trouble::TooManyBits { kbits } => (
+            format!("{name} : {} Mbit/s", megabits(kbits)),
+            "Twitch refuse au-delà de 7,5 Mbit/s : baissez le débit vidéo.".to_owned(),
+            false,
+        ),
+    };
+    Alarm { what, todo, is_bad }
+}
+
+async fn camera_page(
+    app: &App,
+    user: &User,
+    headers: &HeaderMap,
+    card: CameraCard,
+    key: Option<StreamKey>,
+    wrong: Option<String>,
+) -> Result<CameraPage, Problem> {
+    let doors = app.cameras.state().await.map(|state| state.doors).unwrap_or_default();
+    let door = doors.iter().find(|door| door.protocol == "rtmp");
+    Ok(CameraPage {
+        shell: Shell::new(user, Place::Studio),
+        id: card.id,
+        drawn: When::ago(card.key_drawn_at, app.clock.now()),
+        name: card.name.into(),
+        server: door.map(|door| server(door, &house_address(app, headers))),
+        is_local: door.is_some_and(|door| door.address.ip().is_loopback()),
+        key: key.map(|key| key.as_str().to_owned()),
+        wrong,
+    })
+}
+
+/// Where an encoder sends to: the host people find us under, with the door's own port.
+fn server(door: &Door, house: &str) -> String {
+    let rest = house.split_once("://").map_or(house, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    format!("{}://{host}:{}/live", door.protocol, door.address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_sends_to_the_house_on_the_doors_port() {
+        let door = Door { protocol: "rtmp".into(), address: ([0, 0, 0, 0], 1935).into() };
+        for (house, host) in [
+            ("https://spark.example", "spark.example"),
+            ("https://spark.example:8443/villa", "spark.example"),
+            ("http://127.0.0.1:8080", "127.0.0.1"),
+            ("http://[::1]:8080", "[::1]"),
+        ] {
+            assert_eq!(server(&door, house), format!("rtmp://{host}:1935/live"));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Takes encoders as they knock, each for as long as it stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::ports::ingest::Ingest;
+use crate::use_cases::live::record::Recorder;
+
+/// Pause after the door failed.
+const FAULT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until `stop`, then until the last part of every camera is on the disk.
+pub async fn run(recorder: Recorder, door: Arc<dyn Ingest>, stop: CancellationToken) {
+    let mut feeds = JoinSet::new();
+    loop {
+        let knocked = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = feeds.join_next() => continue,
+            knocked = door.accept() => knocked,
+        };
+        match knocked {
+            Ok(encoder) => {
+                let recorder = recorder.clone();
+                feeds.spawn(async move { recorder.take(encoder).await });
+            }
+            Err(error) => {
+                tracing::error!(error = %error.chain(), "cannot take encoders");
+                tokio::time::sleep(FAULT_PAUSE).await;
+            }
+        }
+    }
+    recorder.end();
+    while feeds.join_next().await.is_some() {}
+}

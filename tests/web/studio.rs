@@ -1,0 +1,197 @@
+//! « Régie »: cameras come and go, keys are shown once, what is wrong is told in words.
+
+use chrono::TimeDelta;
+use reqwest::StatusCode;
+use sha2::{Digest, Sha256};
+use spark::domain::accounts::Role;
+use spark::domain::ids::{CameraId, RecordingId};
+use spark::domain::live::camera::{CAMERAS_MAX, KeyHash};
+use spark::domain::live::feed::{Reading, Trouble};
+use spark::domain::live::track::{Codec, Form};
+use spark::ports::clock::Clock;
+use spark::ports::ingest::Leave;
+use spark::ports::recorder::{CameraState, Door, FeedState, Halt, Left, RecorderState};
+use uuid::Uuid;
+
+use crate::house::{Browser, House, header};
+
+async fn read(house: &House, browser: &Browser, path: &str) -> (StatusCode, String) {
+    let response = house.get(path).header("cookie", browser.cookie()).send().await.unwrap();
+    let status = response.status();
+    (status, response.text().await.unwrap().replace("&#39;", "'"))
+}
+
+async fn submit(house: &House, browser: &Browser, path: &str, form: &str) -> reqwest::Response {
+    house
+        .post(path)
+        .header("cookie", browser.cookie())
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("csrf={}&{form}", browser.csrf))
+        .send()
+        .await
+        .unwrap()
+}
+
+/// A recorder that stands well, with nobody sending.
+fn at_rest(house: &House) -> RecorderState {
+    RecorderState {
+        pid: 7,
+        version: "1".into(),
+        started_at: house.clock.now(),
+        now: house.clock.now(),
+        doors: vec![Door { protocol: "rtmp".into(), address: ([127, 0, 0, 1], 19_350).into() }],
+        cameras: Vec::new(),
+        refused: Vec::new(),
+        free_bytes: 150 << 30,
+        total_bytes: 200 << 30,
+        is_full: false,
+    }
+}
+
+fn feed(house: &House, troubles: Vec<Trouble>) -> FeedState {
+    FeedState {
+        protocol: "rtmp".into(),
+        peer: "10.0.0.8:4711".into(),
+        software: Some("OBS <b>30</b>".into()),
+        since: house.clock.now() - TimeDelta::minutes(12),
+        recording: Some(RecordingId::from_uuid(Uuid::from_u128(1))),
+        tracks: vec![
+            (Codec::H264, Form::Picture { width: 1_920, height: 1_080 }),
+            (Codec::Aac, Form::Sound { rate: 48_000, channels: 2 }),
+        ],
+        reading: Reading { kbits: 6_160, fps: 30.0, key_ms: Some(2_000), troubles },
+        recorded_until: Some(house.clock.now()),
+        dropped: 0,
+        halted: None,
+    }
+}
+
+/// Adds a camera over its form: its id and its key.
+async fn add(house: &House, browser: &Browser, name: &str) -> (CameraId, String) {
+    let response = submit(house, browser, "/regie/cameras", &format!("nom={name}")).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let key = field(&response.text().await.unwrap(), "cle");
+    let cameras = house.app.cameras.list().await.unwrap();
+    let card = cameras.iter().find(|card| card.name.as_str() == name).expect("the camera");
+    (card.id, key)
+}
+
+/// What stands in the input of this id.
+fn field(page: &str, id: &str) -> String {
+    let (_, rest) = page.split_once(&format!("id=\"{id}\"")).expect("the field");
+    let (_, rest) = rest.split_once("value=\"").expect("its value");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn hash(key: &str) -> KeyHash {
+    KeyHash::new(Sha256::digest(key).into())
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_the_recorder_knows_its_hash() {
+    let house = House::open().await;
+    house.recorder.set(Some(at_rest(&house)));
+    let admin = house.sign_in(Role::Admin).await;
+    let (camera, key) = add(&house, &admin, "Salon").await;
+    assert_eq!(key.len(), 43);
+    let known = house.recorder.known();
+    assert_eq!((known.len(), known[0].id, known[0].key), (1, camera, hash(&key)));
+
+    let path = format!("/regie/cameras/{camera}");
+    let (status, page) = read(&house, &admin, &path).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(!page.contains(&key), "a key is shown once");
+    assert_eq!(field(&page, "serveur"), "rtmp://127.0.0.1:19350/live");
+    assert!(page.contains("n'écoute que sur cette machine"));
+
+    let drawn = submit(&house, &admin, &format!("{path}/cle"), "").await.text().await.unwrap();
+    let second = field(&drawn, "cle");
+    assert_ne!(second, key);
+    assert_eq!(house.recorder.known()[0].key, hash(&second));
+
+    let gone = submit(&house, &admin, &format!("{path}/retirer"), "").await;
+    assert_eq!(header(&gone, "location"), "/regie?dit=camera-retiree");
+    assert_eq!(house.recorder.known(), []);
+    assert_eq!(read(&house, &admin, &path).await.0, StatusCode::NOT_FOUND);
+    let again = submit(&house, &admin, &format!("{path}/cle"), "").await;
+    assert_eq!(again.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_are_told_beside_the_field() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Coordinator).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    for (form, told) in [("nom=%20", "Donnez un nom"), ("nom=+sAlon", "porte déjà ce nom")] {
+        let response = submit(&house, &admin, "/regie/cameras", form).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(response.text().await.unwrap().contains(told), "{form}");
+    }
+    add(&house, &admin, "Cuisine").await;
+    let path = format!("/regie/cameras/{camera}/nom");
+    let taken = submit(&house, &admin, &path, "nom=cuisine").await;
+    assert_eq!(taken.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let renamed = submit(&house, &admin, &path, "nom=SALON").await;
+    assert_eq!(renamed.status(), StatusCode::SEE_OTHER, "its own name in capitals is free");
+    for n in 2..CAMERAS_MAX {
+        add(&house, &admin, &format!("C{n}")).await;
+    }
+    let one_more = submit(&house, &admin, "/regie/cameras", "nom=Encore").await;
+    assert!(one_more.text().await.unwrap().contains("12 caméras au plus"));
+}
+
+#[tokio::test]
+async fn a_recorder_that_is_away_is_told_and_hears_of_the_cameras_later() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    let (_, page) = read(&house, &admin, "/regie").await;
+    assert!(page.contains("ne répond pas"), "{page}");
+    assert_eq!(house.recorder.known(), []);
+    house.recorder.set(Some(at_rest(&house)));
+    house.app.cameras.tell().await.unwrap();
+    assert_eq!(house.recorder.known()[0].id, camera);
+    assert!(read(&house, &admin, "/regie").await.1.contains("Rien n'est envoyé"));
+}
+
+#[tokio::test]
+async fn what_each_camera_sends_and_what_is_wrong_is_told_in_words() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let names = ["Salon", "Cuisine", "Jardin", "Cave"];
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(add(&house, &admin, name).await.0);
+    }
+    let troubles = vec![Trouble::NoSound, Trouble::KeysFarApart { ms: 8_300 }];
+    let halted = FeedState { halted: Some(Halt::Full), ..feed(&house, vec![]) };
+    let left = Left { at: house.clock.now() - TimeDelta::minutes(3), why: Leave::Gone };
+    let state = |camera, feed, left| CameraState { camera, feed, left };
+    house.recorder.set(Some(RecorderState {
+        cameras: vec![
+            state(ids[0], Some(feed(&house, troubles)), None),
+            state(ids[1], Some(halted), None),
+            state(ids[2], None, Some(left)),
+        ],
+        ..at_rest(&house)
+    }));
+    let streamer = house.sign_in(Role::Streamer).await;
+    let (status, page) = read(&house, &streamer, "/regie").await;
+    assert_eq!(status, StatusCode::OK);
+    for words in [
+        "Salon : pas de son",
+        "Salon : une image clé toutes les 8,3 s",
+        "Cuisine n'est pas enregistrée",
+        "Connexion coupée sans au revoir",
+        "il y a 3",
+        "Rien reçu depuis",
+        "1920×1080 H.264",
+        "OBS &#60;b&#62;30",
+        "Place pour",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let place = |words: &str| page.find(words).unwrap();
+    assert!(place("Cuisine n'est pas enregistrée") < place("Salon : pas de son"), "worst first");
+    assert!(!page.contains("Ajouter une caméra"), "a streamer looks and touches nothing");
+}
