@@ -10,4 +10,5 @@ pub mod local_store;
 pub mod memory;
 pub mod postgres;
 pub mod recorder;
+pub mod rtmp;
 pub mod twitch;

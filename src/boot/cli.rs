@@ -256,7 +256,7 @@ pub fn run() -> Result<ExitCode> {
         match cli.role {
             Role::Serve(_) => crate::boot::serve::serve(config).await,
             Role::Listen { name } => crate::boot::listen::listen(config, &name).await,
-            Role::Record => Ok(()), // crate::boot::record::record(&config).await,
+            Role::Record => crate::boot::record::record(&config).await,
             Role::Import(args) => crate::boot::import::import(&config, args).await,
             Role::Migrate => crate::boot::keep::migrate(&config).await,
             Role::Rebuild => crate::boot::keep::rebuild(&config).await,

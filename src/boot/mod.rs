@@ -11,7 +11,7 @@ mod listen;
 mod logs;
 mod pretend;
 mod pretend_twitch;
-// mod record;
+mod record;
 mod recorder_child;
 mod rehearse;
 mod rehearse_live;
