@@ -10,11 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use spark::adapters::chat_files::{ChatFileLimits, read_chat};
+use spark::adapters::rtmp::amf::{self, Value as Amf};
+use spark::adapters::rtmp::chunks::{Message as RtmpMessage, Reader, Writer};
+use spark::adapters::rtmp::flv;
 use spark::adapters::twitch::eventsub::decode::{Decoded, decode};
 use spark::adapters::twitch::eventsub::envelope::{
     ENVELOPE_BYTES_MAX, Envelope, Message, Notification,
@@ -97,6 +101,76 @@ fn no_event_breaks_its_reader() {
             check_decoded(&notification);
         }
     });
+}
+
+#[test]
+fn no_encoder_breaks_the_rtmp_reader() {
+    let object = |fields: &[(&str, f64)]| {
+        let fields = fields.iter().map(|(name, it)| ((*name).to_owned(), Amf::Number(*it)));
+        Amf::Object(fields.collect())
+    };
+    let app = Amf::Object(vec![("app".to_owned(), Amf::text("live"))]);
+    let size = object(&[("width", 1_280.0), ("height", 720.0), ("framerate", 30.0)]);
+    let said = [
+        (20, amf::encode(&[Amf::text("connect"), Amf::Number(1.0), app])),
+        (20, amf::encode(&[Amf::text("publish"), Amf::Number(5.0), Amf::Null, Amf::text("key")])),
+        (18, amf::encode(&[Amf::text("@setDataFrame"), Amf::text("onMetaData"), size])),
+        (1, Bytes::from_static(&[0, 0, 16, 0])),
+        (9, Bytes::from_static(b"\x17\x00\x00\x00\x00\x01\x64\x00\x28\xff\xe1\x00\x19\x67\x64\x00\x28\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\x00\x00\x03\x00\x04\x00\x00\x03\x00\xf0\x3c\x60\xc6\x58")),
+        (9, Bytes::from_static(b"\x90hvc1\x01\x01\x60\x00\x00\x00\x90\x00\x00\x00\x00\x00\x5d\xf0\x00\xfc\xfd\xf8\xf8\x00\x00\x0f\x01\xa1\x00\x01\x00\x04\x42\x01\x01\x01")),
+        (9, Bytes::from_static(b"\x91av01\xaa\xbb")),
+        (8, Bytes::from_static(b"\xaf\x00\x11\x90")),
+        (8, Bytes::from_static(b"\x90OpusOpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00")),
+        (8, Bytes::from(vec![0xaf, 1, 7, 7, 7])),
+    ];
+    let mut seeds = Vec::new();
+    let mut whole = BytesMut::new();
+    for (n, (kind, payload)) in said.iter().enumerate() {
+        let message = RtmpMessage {
+            kind: *kind,
+            stream: 1,
+            timestamp: 0x00ff_fff0 + n as u32 * 9,
+            payload: payload.clone(),
+        };
+        Writer::default().write(&mut whole, 3 + n as u8 % 4, &message);
+        seeds.push(whole.to_vec());
+    }
+    let (mut heard, mut turn) = (0_u64, 0);
+    fuzz("rtmp", &seeds, |input| {
+        let mut reader = Reader::new(100_000);
+        let mut buf = BytesMut::new();
+        turn = turn % 97 + 1;
+        'input: for piece in input.chunks(turn) {
+            buf.extend_from_slice(piece);
+            loop {
+                let message = match reader.read(&mut buf) {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break,
+                    Err(_) => break 'input,
+                };
+                heard += 1;
+                assert!(message.payload.len() <= 100_000);
+                match message.kind {
+                    1 if message.payload.len() == 4 => {
+                        let size = u32::from_be_bytes(message.payload[..].try_into().unwrap());
+                        if reader.set_chunk_bytes(size).is_err() {
+                            break 'input;
+                        }
+                    }
+                    2 => reader.abort(u32::from(message.payload.first().copied().unwrap_or(0))),
+                    8 => drop(flv::sound(message.payload)),
+                    9 => drop(flv::picture(message.payload, None)),
+                    _ => {
+                        let values = amf::decode(message.payload).unwrap_or_default();
+                        for value in &values {
+                            drop(flv::about(value));
+                        }
+                    }
+                }
+            }
+        }
+    });
+    assert!(heard > 1_000, "{heard} messages were read: nothing was tried");
 }
 
 #[test]

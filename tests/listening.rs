@@ -180,7 +180,8 @@ struct Ear {
     door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
-    _spool: tempfile::TempDir,
+    #[expect(dead_code, reason = "it is there as long as the listener")]
+    spool: tempfile::TempDir,
 }
 
 impl Ear {
@@ -216,7 +217,7 @@ impl Ear {
             Box::new(source),
             stop.clone(),
         ));
-        Self { audience, health, door, stop, listener, _spool: spool }
+        Self { audience, health, door, stop, listener, spool }
     }
 
     fn health(&self, index: usize) -> Option<Health> {
@@ -239,7 +240,8 @@ struct Evening {
     door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
-    _spool: tempfile::TempDir,
+    #[expect(dead_code, reason = "it is there as long as the listener")]
+    spool: tempfile::TempDir,
 }
 
 fn channel(index: usize) -> ChannelId {
@@ -259,16 +261,16 @@ impl Evening {
         let people: Vec<Person> = (0..channels).map(Person::creator).collect();
         let settings = Settings { channels: people, ..Settings::default() };
         let twitch = Arc::new(PretendTwitch::start(settings).await.unwrap());
-        let evening = Self::listening(twitch, pool, channels);
+        let evening = Self::listening(twitch, &pool, channels);
         for index in 0..channels {
             evening.until(|| evening.health(index).is_some_and(|it| it.confirmed > 20)).await;
         }
         evening
     }
 
-    fn listening(twitch: Arc<PretendTwitch>, pool: PgPool, channels: usize) -> Self {
-        let owners = Owners::of(twitch, &pool, channels);
-        Self::by(owners, &pool, Transport::Sockets)
+    fn listening(twitch: Arc<PretendTwitch>, pool: &PgPool, channels: usize) -> Self {
+        let owners = Owners::of(twitch, pool, channels);
+        Self::by(owners, pool, Transport::Sockets)
     }
 
     /// Events take another way.
@@ -276,8 +278,8 @@ impl Evening {
         let twitch = owners.twitch.clone();
         let ear = Ear::open(&owners, pool, "listener", transport);
         let log = owners.log.clone();
-        let Ear { audience, health, door, stop, listener, _spool } = ear;
-        Self { twitch, owners, audience, log, health, door, stop, listener, _spool }
+        let Ear { audience, health, door, stop, listener, spool } = ear;
+        Self { twitch, owners, audience, log, health, door, stop, listener, spool }
     }
 
     fn health(&self, index: usize) -> Option<Health> {
@@ -531,7 +533,7 @@ async fn a_restart_tells_since_when_nobody_listened() {
     let twitch = evening.twitch.clone();
     evening.ends().await;
     twitch.say(&login(0), "anna", "pendant").unwrap();
-    let evening = Evening::listening(twitch, pool, 1);
+    let evening = Evening::listening(twitch, &pool, 1);
     evening.until(|| evening.health(0).is_some_and(|it| it.confirmed > 20)).await;
     evening.twitch.say(&login(0), "anna", "après").unwrap();
     evening.agrees(2).await;

@@ -38,7 +38,7 @@ async fn state(State(desk): State<Desk>) -> Json<RecorderState> {
 }
 
 async fn know(State(desk): State<Desk>, Json(cameras): Json<Vec<Camera>>) -> Response {
-    match desk.recorder.know(cameras) {
+    match desk.recorder.know(&cameras) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             tracing::error!(error = %error.chain(), "the cameras are known, but not kept");

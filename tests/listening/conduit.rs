@@ -17,12 +17,12 @@ async fn evening(channels: usize) -> (Evening, PgPool) {
     let (owners, pool) = owners(channels).await;
     let evening = Evening::by(owners, &pool, SHARDS);
     for index in 0..channels {
-        evening.until(|| evening.health(index).is_some_and(is_whole)).await;
+        evening.until(|| evening.health(index).is_some_and(|it| is_whole(&it))).await;
     }
     (evening, pool)
 }
 
-fn is_whole(health: Health) -> bool {
+fn is_whole(health: &Health) -> bool {
     health.state == State::Listening && health.confirmed > 20 && health.confirmed == health.wanted
 }
 
@@ -90,13 +90,13 @@ async fn a_shard_that_drops_costs_no_subscription_and_the_other_one_steps_in() {
         .twitch
         .ledger()
         .into_iter()
-        .find_map(|it| it.taken_by.first().map(|it| it.to_string()));
+        .find_map(|it| it.taken_by.first().map(ToString::to_string));
     evening.twitch.act(Act::Cut { socket, code: None }).unwrap();
     evening.until(|| evening.twitch.counter("shard_disabled") == 1).await;
     assert_eq!(evening.twitch.counter("vanished"), 1);
     say(&evening, 3, "pendant", 30).await;
     evening.agrees(60).await;
-    evening.until(|| evening.health(0).is_some_and(|it| it.reconnects == 1 && is_whole(it))).await;
+    evening.until(|| evening.health(0).is_some_and(|it| it.reconnects == 1 && is_whole(&it))).await;
     say(&evening, 3, "après", 30).await;
     evening.agrees(90).await;
     let same = |a: &ListedSubscription, b: &ListedSubscription| a.id == b.id;
@@ -173,7 +173,7 @@ async fn a_channel_linked_later_is_heard_by_the_conduit_too() {
     };
     assert_eq!(of_second(standing(&evening).await), 0, "what nobody wants is taken down");
     evening.owners.channels.lock().unwrap().push(channel(1));
-    evening.until(|| evening.health(1).is_some_and(is_whole)).await;
+    evening.until(|| evening.health(1).is_some_and(|it| is_whole(&it))).await;
     evening.twitch.say(&login(1), "anna", "de retour").unwrap();
     evening.agrees(1).await;
     evening.ends().await;
@@ -203,7 +203,7 @@ async fn a_conduit_that_is_gone_is_made_anew() {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    evening.until(|| evening.health(0).is_some_and(is_whole)).await;
+    evening.until(|| evening.health(0).is_some_and(|it| is_whole(&it))).await;
     say(&evening, 1, "après", 3).await;
     evening.agrees(6).await;
     evening.ends().await;
@@ -223,7 +223,7 @@ async fn of_two_processes_with_sockets_one_listens() {
     let (twitch, log) = (evening.twitch.clone(), evening.log.clone());
     evening.ends().await;
     let begun = Instant::now();
-    while !second.health(0).is_some_and(is_whole) {
+    while !second.health(0).is_some_and(|it| is_whole(&it)) {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

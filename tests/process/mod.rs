@@ -80,6 +80,14 @@ impl Home {
         Running::start(self.command(words), self.folder.path())
     }
 
+    /// Starts `spark …` with settings of its own.
+    #[track_caller]
+    pub(crate) fn start_with(&self, words: &[&str], settings: &[(&str, &str)]) -> Running {
+        let mut command = self.command(words);
+        command.envs(settings.iter().copied());
+        Running::start(command, self.folder.path())
+    }
+
     /// Runs `spark …` to its end.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str]) -> Ended {

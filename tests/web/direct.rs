@@ -76,8 +76,8 @@ impl Flux {
     async fn event(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.held.split_once("\n\n") {
-                let event = event.to_owned();
-                self.held = rest.to_owned();
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.held = rest;
                 return Some(event);
             }
             let more = tokio::time::timeout(PATIENCE, self.bytes.next()).await;

@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::house::House;
 
+/// A message as it came: its headers and its body.
+type Came = (BTreeMap<String, String>, Vec<u8>);
+
 /// Answers what it was told to, and keeps what came.
 struct Clerk {
     answer: Mutex<Received>,
-    came: Mutex<Vec<(BTreeMap<String, String>, Vec<u8>)>>,
+    came: Mutex<Vec<Came>>,
 }
 
 #[async_trait]

@@ -37,10 +37,10 @@ pub(super) struct Name {
 }
 
 /// A box of this kind around what `fill` writes.
-fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {
+fn boxed(out: &mut Vec<u8>, kind: [u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {
     let begins = out.len();
     out.put_u32(0);
-    out.put_slice(kind);
+    out.put_slice(&kind);
     fill(out);
     let size = (out.len() - begins) as u32;
     out[begins..begins + 4].copy_from_slice(&size.to_be_bytes());
@@ -49,7 +49,7 @@ fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {
 /// A box with version and flags.
 fn full(
     out: &mut Vec<u8>,
-    kind: &[u8; 4],
+    kind: [u8; 4],
     version: u8,
     flags: u32,
     fill: impl FnOnce(&mut Vec<u8>),
@@ -63,36 +63,36 @@ fn full(
 /// The head of a file.
 pub(super) fn head(name: Name, tracks: &[Track]) -> Vec<u8> {
     let mut out = Vec::with_capacity(2_048);
-    boxed(&mut out, b"ftyp", |out| {
+    boxed(&mut out, *b"ftyp", |out| {
         out.put_slice(b"iso6");
         out.put_u32(1);
         out.put_slice(b"iso6mp41dash");
     });
-    boxed(&mut out, b"moov", |out| {
-        full(out, b"mvhd", 0, 0, |out| {
+    boxed(&mut out, *b"moov", |out| {
+        full(out, *b"mvhd", 0, 0, |out| {
             out.put_u64(0);
             out.put_u32(TICKS_PER_S as u32);
             out.put_u32(0);
             out.put_u32(0x0001_0000);
             out.put_u16(0x0100);
             out.put_bytes(0, 10);
-            MATRIX.iter().for_each(|word| out.put_u32(*word));
+            matrix(out);
             out.put_bytes(0, 24);
             out.put_u32(SOUND_ID + 1);
         });
         for track in tracks {
-            boxed(out, b"trak", |out| trak(out, track));
+            boxed(out, *b"trak", |out| trak(out, track));
         }
-        boxed(out, b"mvex", |out| {
+        boxed(out, *b"mvex", |out| {
             for track in tracks {
-                full(out, b"trex", 0, 0, |out| {
+                full(out, *b"trex", 0, 0, |out| {
                     out.put_u32(id_of(track.kind()));
                     out.put_u32(1);
                     out.put_bytes(0, 12);
                 });
             }
         });
-        boxed(out, b"uuid", |out| {
+        boxed(out, *b"uuid", |out| {
             out.put_slice(BOX_ID.as_bytes());
             out.put_slice(name.camera.as_uuid().as_bytes());
             out.put_slice(name.recording.as_uuid().as_bytes());
@@ -106,6 +106,12 @@ pub(super) const fn id_of(kind: Kind) -> u32 {
     match kind {
         Kind::Picture => PICTURE_ID,
         Kind::Sound => SOUND_ID,
+    }
+}
+
+fn matrix(out: &mut Vec<u8>) {
+    for word in MATRIX {
+        out.put_u32(word);
     }
 }
 
@@ -123,19 +129,19 @@ fn trak(out: &mut Vec<u8>, track: &Track) {
         Form::Sound { .. } => (0, 0, 0x0100),
     };
     // In the presentation, enabled.
-    full(out, b"tkhd", 0, 3, |out| {
+    full(out, *b"tkhd", 0, 3, |out| {
         out.put_u64(0);
         out.put_u32(id_of(track.kind()));
         out.put_bytes(0, 16);
         out.put_u32(u32::from(track.kind() == Kind::Sound));
         out.put_u16(volume);
         out.put_u16(0);
-        MATRIX.iter().for_each(|word| out.put_u32(*word));
+        matrix(out);
         out.put_u32(width << 16);
         out.put_u32(height << 16);
     });
-    boxed(out, b"mdia", |out| {
-        full(out, b"mdhd", 0, 0, |out| {
+    boxed(out, *b"mdia", |out| {
+        full(out, *b"mdhd", 0, 0, |out| {
             out.put_u64(0);
             out.put_u32(timescale(track));
             out.put_u32(0);
@@ -147,32 +153,32 @@ fn trak(out: &mut Vec<u8>, track: &Track) {
             Kind::Picture => (b"vide", b"picture\0".as_slice()),
             Kind::Sound => (b"soun", b"sound\0".as_slice()),
         };
-        full(out, b"hdlr", 0, 0, |out| {
+        full(out, *b"hdlr", 0, 0, |out| {
             out.put_u32(0);
             out.put_slice(handler);
             out.put_bytes(0, 12);
             out.put_slice(name);
         });
-        boxed(out, b"minf", |out| {
+        boxed(out, *b"minf", |out| {
             match track.kind() {
-                Kind::Picture => full(out, b"vmhd", 0, 1, |out| out.put_bytes(0, 8)),
-                Kind::Sound => full(out, b"smhd", 0, 0, |out| out.put_bytes(0, 4)),
+                Kind::Picture => full(out, *b"vmhd", 0, 1, |out| out.put_bytes(0, 8)),
+                Kind::Sound => full(out, *b"smhd", 0, 0, |out| out.put_bytes(0, 4)),
             }
-            boxed(out, b"dinf", |out| {
-                full(out, b"dref", 0, 0, |out| {
+            boxed(out, *b"dinf", |out| {
+                full(out, *b"dref", 0, 0, |out| {
                     out.put_u32(1);
-                    full(out, b"url ", 0, 1, |_| {});
+                    full(out, *b"url ", 0, 1, |_| {});
                 });
             });
-            boxed(out, b"stbl", |out| {
-                full(out, b"stsd", 0, 0, |out| {
+            boxed(out, *b"stbl", |out| {
+                full(out, *b"stsd", 0, 0, |out| {
                     out.put_u32(1);
                     entry(out, track);
                 });
-                full(out, b"stts", 0, 0, |out| out.put_u32(0));
-                full(out, b"stsc", 0, 0, |out| out.put_u32(0));
-                full(out, b"stsz", 0, 0, |out| out.put_u64(0));
-                full(out, b"stco", 0, 0, |out| out.put_u32(0));
+                full(out, *b"stts", 0, 0, |out| out.put_u32(0));
+                full(out, *b"stsc", 0, 0, |out| out.put_u32(0));
+                full(out, *b"stsz", 0, 0, |out| out.put_u64(0));
+                full(out, *b"stco", 0, 0, |out| out.put_u32(0));
             });
         });
     });
@@ -180,12 +186,12 @@ fn trak(out: &mut Vec<u8>, track: &Track) {
 
 /// The sample entry: what decodes this track.
 fn entry(out: &mut Vec<u8>, track: &Track) {
-    let (kind, config): (&[u8; 4], &[u8; 4]) = match track.codec {
-        Codec::H264 => (b"avc1", b"avcC"),
-        Codec::Hevc => (b"hvc1", b"hvcC"),
-        Codec::Av1 => (b"av01", b"av1C"),
-        Codec::Aac => (b"mp4a", b"esds"),
-        Codec::Opus => (b"Opus", b"dOps"),
+    let (kind, config) = match track.codec {
+        Codec::H264 => (*b"avc1", *b"avcC"),
+        Codec::Hevc => (*b"hvc1", *b"hvcC"),
+        Codec::Av1 => (*b"av01", *b"av1C"),
+        Codec::Aac => (*b"mp4a", *b"esds"),
+        Codec::Opus => (*b"Opus", *b"dOps"),
     };
     boxed(out, kind, |out| {
         out.put_bytes(0, 6);
@@ -242,17 +248,17 @@ pub(super) fn part(part: &Part<Bytes>) -> Vec<u8> {
     let samples: usize = runs.iter().map(|(_, run)| run.samples.len()).sum();
     let mut out = Vec::with_capacity(bytes + samples * 16 + 256);
     let (first, start) = runs.first().map_or((Kind::Picture, 0), |(kind, run)| (*kind, run.start));
-    full(&mut out, b"prft", 1, 0, |out| {
+    full(&mut out, *b"prft", 1, 0, |out| {
         out.put_u32(id_of(first));
         out.put_u64(ntp(part.utc_ns));
         out.put_u64(start as u64);
     });
     let moof = out.len();
     let mut holes = Vec::new();
-    boxed(&mut out, b"moof", |out| {
-        full(out, b"mfhd", 0, 0, |out| out.put_u32(part.number));
+    boxed(&mut out, *b"moof", |out| {
+        full(out, *b"mfhd", 0, 0, |out| out.put_u32(part.number));
         for (kind, run) in &runs {
-            boxed(out, b"traf", |out| holes.push(traf(out, *kind, run)));
+            boxed(out, *b"traf", |out| holes.push(traf(out, *kind, run)));
         }
     });
     // Where each run's bytes begin, from the `moof` on.
@@ -261,25 +267,25 @@ pub(super) fn part(part: &Part<Bytes>) -> Vec<u8> {
         out[hole..hole + 4].copy_from_slice(&(at as u32).to_be_bytes());
         at += run.samples.iter().map(|sample| sample.data.len()).sum::<usize>();
     }
-    boxed(&mut out, b"mdat", |out| {
+    boxed(&mut out, *b"mdat", |out| {
         for sample in runs.iter().flat_map(|(_, run)| &run.samples) {
             out.put_slice(&sample.data);
         }
     });
     let seal = crc32c::crc32c(&out);
-    boxed(&mut out, b"free", |out| out.put_u32(seal));
+    boxed(&mut out, *b"free", |out| out.put_u32(seal));
     out
 }
 
 /// One track of a part. Says where the offset of its data is to be written.
 fn traf(out: &mut Vec<u8>, kind: Kind, run: &Run<Bytes>) -> usize {
     // Offsets count from the `moof`.
-    full(out, b"tfhd", 0, 0x02_0000, |out| out.put_u32(id_of(kind)));
-    full(out, b"tfdt", 1, 0, |out| out.put_u64(run.start as u64));
+    full(out, *b"tfhd", 0, 0x02_0000, |out| out.put_u32(id_of(kind)));
+    full(out, *b"tfdt", 1, 0, |out| out.put_u64(run.start as u64));
     let mut hole = 0;
     // Data offset; of each sample: duration, size, flags, and for pictures a signed composition offset.
     let flags = if kind == Kind::Picture { 0x0f01 } else { 0x0701 };
-    full(out, b"trun", 1, flags, |out| {
+    full(out, *b"trun", 1, flags, |out| {
         out.put_u32(run.samples.len() as u32);
         hole = out.len();
         out.put_u32(0);

@@ -51,8 +51,8 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = Boxed<'_>> {
     })
 }
 
-fn find<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(bytes).find(|(it, _)| it == kind).map(|(_, content)| content)
+fn find(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
+    boxes(bytes).find(|(it, _)| *it == kind).map(|(_, content)| content)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -102,7 +102,7 @@ fn parse_head(bytes: &[u8]) -> Option<Head> {
         }
     }
     let moov = moov?;
-    let ours = find(moov, b"uuid")?;
+    let ours = find(moov, *b"uuid")?;
     if ours.get(..16)? != BOX_ID.as_bytes() {
         return None;
     }
@@ -115,8 +115,8 @@ fn parse_head(bytes: &[u8]) -> Option<Head> {
     let (mut rate, mut has_picture) = (1, false);
     for (_, trak) in boxes(moov).filter(|(kind, _)| kind == b"trak") {
         // Version, flags, two times, then the track's number; in `mdhd` the units a second stand there.
-        let number = word(find(trak, b"tkhd")?, 12)?;
-        let timescale = word(find(find(trak, b"mdia")?, b"mdhd")?, 12)?;
+        let number = word(find(trak, *b"tkhd")?, 12)?;
+        let timescale = word(find(find(trak, *b"mdia")?, *b"mdhd")?, 12)?;
         match number {
             PICTURE_ID => has_picture = true,
             SOUND_ID => rate = timescale.max(1),
@@ -192,9 +192,9 @@ fn parse_part(bytes: &[u8], offset: u64, head: &Head) -> Option<PartPlace> {
     if word(bytes, sealed + 8)? != crc32c::crc32c(&bytes[..sealed]) {
         return None;
     }
-    let prft = find(bytes, b"prft")?;
-    let moof = find(bytes, b"moof")?;
-    let number = word(find(moof, b"mfhd")?, 4)?;
+    let prft = find(bytes, *b"prft")?;
+    let moof = find(bytes, *b"moof")?;
+    let number = word(find(moof, *b"mfhd")?, 4)?;
     let mut place = PartPlace {
         camera: head.name.camera,
         recording: head.name.recording,
@@ -209,9 +209,9 @@ fn parse_part(bytes: &[u8], offset: u64, head: &Head) -> Option<PartPlace> {
     };
     let mut clock = None;
     for (_, traf) in boxes(moof).filter(|(kind, _)| kind == b"traf") {
-        let id = word(find(traf, b"tfhd")?, 4)?;
-        let start = long(find(traf, b"tfdt")?, 4)? as i64;
-        let (duration, is_key) = run(find(traf, b"trun")?)?;
+        let id = word(find(traf, *b"tfhd")?, 4)?;
+        let start = long(find(traf, *b"tfdt")?, 4)? as i64;
+        let (duration, is_key) = run(find(traf, *b"trun")?)?;
         if id == PICTURE_ID {
             clock = Some((start, duration));
             place.is_key = is_key;

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -47,7 +47,11 @@ impl Recording for LocalRecording {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), DvrError> {
-        self.on_thread(Writer::close).await
+        self.on_thread(|writer| {
+            writer.close();
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -88,7 +92,7 @@ impl Writer {
 
     fn try_append(&mut self, part: &Part<Bytes>) -> Result<PartPlace, DvrError> {
         if self.open.as_ref().is_some_and(|open| open.number != part.file) {
-            self.close()?;
+            self.close();
         }
         if self.open.is_none() {
             self.reserve.look();
@@ -101,14 +105,13 @@ impl Writer {
         if let Err(error) = written {
             // Half a part is none: the next one takes its place.
             let _ = open.media.set_len(open.ends);
-            return Err(failed(open.path.clone(), error));
+            return Err(failed(&open.path, error));
         }
-        let (dts, ticks) = match part.picture.samples.is_empty() {
-            false => (part.picture.start, part.picture.duration()),
-            true => (
-                scan::ticks(part.sound.start, self.rate),
-                scan::ticks(part.sound.duration(), self.rate),
-            ),
+        let (dts, ticks) = if part.picture.samples.is_empty() {
+            let ticks = |samples| scan::ticks(samples, self.rate);
+            (ticks(part.sound.start), ticks(part.sound.duration()))
+        } else {
+            (part.picture.start, part.picture.duration())
         };
         let place = PartPlace {
             camera: self.start.camera,
@@ -154,12 +157,12 @@ impl Writer {
             // A head alone is no recording.
             let _ = fs::remove_file(&path);
             let _ = fs::remove_file(index_of(&path));
-            failed(path.clone(), error)
+            failed(&path, error)
         })
     }
 
-    fn close(&mut self) -> Result<(), DvrError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
         let close = || -> io::Result<()> {
             if open.parts == 0 {
                 fs::remove_file(&open.path)?;
@@ -175,20 +178,19 @@ impl Writer {
         if let Err(error) = close() {
             tracing::warn!(%error, path = %open.path.display(), "a file stays open");
         }
-        Ok(())
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         // Nothing is lost without it; the next start has less to mend.
-        let _ = self.close();
+        self.close();
     }
 }
 
-fn failed(path: PathBuf, error: io::Error) -> DvrError {
+fn failed(path: &Path, error: io::Error) -> DvrError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DvrError::Full,
-        _ => DvrError::Port(fault("write", &path, error)),
+        _ => DvrError::Port(fault("write", path, error)),
     }
 }

@@ -149,7 +149,9 @@ fn text(bytes: &mut Bytes, length: usize) -> Result<String, AmfError> {
 /// Writes values one after the other.
 pub fn encode(values: &[Value]) -> Bytes {
     let mut out = BytesMut::new();
-    values.iter().for_each(|value| put(&mut out, value));
+    for value in values {
+        put(&mut out, value);
+    }
     out.freeze()
 }
 
@@ -163,7 +165,7 @@ fn put(out: &mut BytesMut, value: &Value) {
             out.put_u8(mark::BOOLEAN);
             out.put_u8(u8::from(*is_true));
         }
-        Value::Text(text) if text.len() <= usize::from(u16::MAX) => {
+        Value::Text(text) if u16::try_from(text.len()).is_ok() => {
             out.put_u8(mark::STRING);
             put_name(out, text);
         }
@@ -183,7 +185,9 @@ fn put(out: &mut BytesMut, value: &Value) {
         Value::List(values) => {
             out.put_u8(mark::STRICT_ARRAY);
             out.put_u32(values.len() as u32);
-            values.iter().for_each(|value| put(out, value));
+            for value in values {
+                put(out, value);
+            }
         }
         Value::Null => out.put_u8(mark::NULL),
     }

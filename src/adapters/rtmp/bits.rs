@@ -176,7 +176,9 @@ fn hevc_unit_size(unit: &[u8]) -> Option<(u32, u32)> {
                 told.push(88 * profile as usize + 8 * level as usize);
             }
         }
-        told.into_iter().for_each(|layer| bits.skip(layer));
+        for layer in told {
+            bits.skip(layer);
+        }
     }
     bits.golomb()?;
     let chroma = bits.golomb()?;

@@ -58,7 +58,7 @@ struct Stream {
     is_extended: bool,
     length: usize,
     kind: u8,
-    stream: u32,
+    belongs_to: u32,
     partial: BytesMut,
     is_begun: bool,
 }
@@ -130,7 +130,7 @@ impl Reader {
                     stream.is_begun = false;
                     return Ok(Some(Message {
                         kind: stream.kind,
-                        stream: stream.stream,
+                        stream: stream.belongs_to,
                         timestamp: stream.timestamp,
                         payload: std::mem::take(&mut stream.partial).freeze(),
                     }));
@@ -179,7 +179,7 @@ impl Reader {
             stream.kind = told[6];
         }
         if fields == 11 && !goes_on {
-            stream.stream = u32::from_le_bytes([told[7], told[8], told[9], told[10]]);
+            stream.belongs_to = u32::from_le_bytes([told[7], told[8], told[9], told[10]]);
         }
         if !goes_on {
             stream.timestamp =

@@ -171,7 +171,7 @@ async fn command(
     match name {
         "connect" => {
             let told = values.get(2).and_then(|it| it.get("app")).and_then(Value::as_text);
-            *app = told.unwrap_or_default().to_owned();
+            told.unwrap_or_default().clone_into(app);
             line.number(kind::WINDOW, WINDOW_BYTES);
             let mut bandwidth = BytesMut::new();
             bandwidth.put_u32(WINDOW_BYTES);

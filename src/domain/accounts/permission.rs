@@ -130,7 +130,7 @@ mod tests {
     fn the_whole_table_is_as_written() {
         use Permission as P;
         //                        admin  coord  stream editor sponsor artist
-        let table: [(P, [u8; 6]); 16] = [
+        let table: [(P, [u8; 6]); 17] = [
             (P::SeeWeeks, [1, 1, 1, 1, 0, 1]),
             (P::OpenWeek, [1, 1, 0, 0, 0, 0]),
             (P::ImportStream, [1, 1, 0, 1, 0, 0]),

@@ -314,9 +314,10 @@ impl<P> Parts<P> {
         let picture = std::mem::replace(&mut self.picture, Run::new(0));
         let sound_next = self.sound_next.unwrap_or(0);
         let sound = std::mem::replace(&mut self.sound, Run::new(sound_next));
-        let ticks = match picture.samples.is_empty() {
-            false => picture.duration(),
-            true => self.ticks(sound.duration()),
+        let ticks = if picture.samples.is_empty() {
+            self.ticks(sound.duration())
+        } else {
+            picture.duration()
         };
         // Without a picture, decoding can begin here only where there is none at all.
         let first = picture.samples.first();

@@ -72,10 +72,10 @@ impl Recorder {
 
     /// All cameras there are. Who sends with a key that opens nothing any more is sent away at once, even when the book
     /// cannot be written.
-    pub fn know(&self, cameras: Vec<Camera>) -> Result<(), PortError> {
+    pub fn know(&self, cameras: &[Camera]) -> Result<(), PortError> {
         let before = std::mem::replace(
             &mut *self.0.known.write().unwrap_or_else(PoisonError::into_inner),
-            cameras.clone(),
+            cameras.to_vec(),
         );
         if before == cameras {
             return Ok(());
@@ -84,7 +84,7 @@ impl Recorder {
             |all: &[Camera], id| all.iter().find(|it: &&Camera| it.id == id).map(|it| it.key);
         let mut seats = self.0.seats();
         for (camera, seat) in seats.iter() {
-            if key_of(&before, *camera) != key_of(&cameras, *camera)
+            if key_of(&before, *camera) != key_of(cameras, *camera)
                 && let Some(feed) = &seat.feed
             {
                 feed.send_away(Leave::KeyDrawn);
@@ -94,7 +94,7 @@ impl Recorder {
             seat.feed.is_some() || cameras.iter().any(|known| known.id == *camera)
         });
         drop(seats);
-        self.0.book.write(&cameras)
+        self.0.book.write(cameras)
     }
 
     /// Records what an encoder sends until it leaves. Of two with one key, the newest stays.
@@ -117,7 +117,7 @@ impl Recorder {
                 sent = encoder.next() => sent,
             };
             match sent {
-                Ok(sent) => take.hear(sent),
+                Ok(sent) => take.hear(sent).await,
                 Err(why) => break why,
             }
         };

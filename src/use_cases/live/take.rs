@@ -24,6 +24,10 @@ const PARTS_WAIT_MAX: usize = 30;
 const TRACK_WAITED_FOR: Duration = Duration::from_secs(1);
 /// Without a picture by then, sound is recorded alone.
 const PICTURE_WAITED_FOR: Duration = Duration::from_secs(3);
+/// How long a feed waits for the disk before what it sends is lost.
+const DISK_WAITED_FOR: Duration = Duration::from_secs(3);
+/// Recordings of one camera that wait for the disk; while there are so many, none is begun.
+const WRITERS_MAX: usize = 2;
 /// After a write failed, the next recording is begun no sooner.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How often our clock is compared with the wall's, and what is called a step.
@@ -146,17 +150,17 @@ impl Take {
     }
 
     /// One more thing from the encoder.
-    pub(super) fn hear(&mut self, sent: Sent) {
+    pub(super) async fn hear(&mut self, sent: Sent) {
         match sent {
             Sent::About(about) => self.feed.told().about = about,
-            Sent::Track(track) => self.change(track),
-            Sent::Packet(packet) => self.record(packet),
+            Sent::Track(track) => self.change(track).await,
+            Sent::Packet(packet) => self.record(packet).await,
         }
     }
 
     /// Waits until everything is on the disk, or has failed to get there.
     pub(super) async fn finish(mut self) {
-        self.end_recording();
+        self.end_recording().await;
         for writer in self.writers {
             if let Err(error) = writer.await {
                 tracing::error!(%error, camera = %self.camera, "a recording broke");
@@ -165,7 +169,7 @@ impl Take {
     }
 
     /// Parameters that are new begin another recording.
-    fn change(&mut self, track: Track) {
+    async fn change(&mut self, track: Track) {
         {
             let mut told = self.feed.told();
             if told.tracks.contains(&track) {
@@ -175,11 +179,11 @@ impl Take {
             told.tracks.push(track);
             told.tracks.sort_by_key(Track::kind);
         }
-        self.end_recording();
+        self.end_recording().await;
     }
 
-    fn record(&mut self, packet: Packet) {
-        self.look_at_the_clock(packet.arrived);
+    async fn record(&mut self, packet: Packet) {
+        self.look_at_the_clock(packet.arrived).await;
         let at_ms = packet.arrived.saturating_duration_since(self.feed.began).as_millis() as u64;
         let bytes = packet.data.len();
         self.feed.told().meter.hear(packet.kind, packet.dts, packet.is_key, bytes, at_ms);
@@ -191,12 +195,12 @@ impl Take {
         let unit = unit(packet, utc_ns);
         match going.parts.push(unit.clone()) {
             Ok(None) => {}
-            Ok(Some(part)) => self.hand_on(part),
+            Ok(Some(part)) => self.hand_on(part).await,
             Err(Leap { ticks }) => {
                 let camera = self.camera;
                 tracing::warn!(%camera, ticks, "the encoder's times leapt: another recording begins");
                 let begins_anew = unit.is_key && (unit.kind == Kind::Picture || !going.has_picture);
-                self.end_recording();
+                self.end_recording().await;
                 if begins_anew {
                     self.begin(utc_ns);
                     // The first packet of a recording ends no part and cannot leap.
@@ -209,7 +213,9 @@ impl Take {
     /// Whether a recording can begin with this packet.
     fn can_begin(&mut self, packet: &Packet) -> bool {
         let first = *self.first_packet.get_or_insert(packet.arrived);
-        if self.not_before.is_some_and(|at| packet.arrived < at) {
+        self.writers.retain(|writer| !writer.is_finished());
+        let is_early = self.not_before.is_some_and(|at| packet.arrived < at);
+        if is_early || self.writers.len() >= WRITERS_MAX {
             return false;
         }
         let waited = packet.arrived.saturating_duration_since(first);
@@ -239,23 +245,23 @@ impl Take {
         let tracks = self.feed.told().tracks.clone();
         let start = Start { camera: self.camera, recording, tracks, utc_ns };
         let (queue, parts) = mpsc::channel(PARTS_WAIT_MAX);
-        self.writers.retain(|writer| !writer.is_finished());
         self.writers.push(tokio::spawn(write(self.feed.clone(), self.dvr.clone(), start, parts)));
         self.feed.told().recording = Some(recording);
         self.going = Some(Going { parts: Parts::new(rate.unwrap_or(1)), queue, has_picture });
     }
 
-    fn hand_on(&mut self, part: Part<Bytes>) {
-        let is_taken = self.going.as_ref().is_some_and(|going| going.queue.try_send(part).is_ok());
-        if !is_taken {
-            // The disk is too slow or gave up: what comes until a recording begins anew is a gap.
+    /// Waits for room: who publishes over TCP waits meanwhile and keeps what it could not send.
+    async fn hand_on(&mut self, part: Part<Bytes>) {
+        let Some(going) = &self.going else { return };
+        if going.queue.send_timeout(part, DISK_WAITED_FOR).await.is_err() {
+            // The disk is stuck or gave up: what comes until a recording begins anew is a gap.
             self.not_before = Some(Instant::now() + AGAIN_AFTER);
-            self.end_recording();
+            self.end_recording().await;
         }
     }
 
     /// What is recorded so far is the whole of it.
-    fn end_recording(&mut self) {
+    async fn end_recording(&mut self) {
         let Some(going) = self.going.take() else { return };
         {
             let mut told = self.feed.told();
@@ -264,7 +270,7 @@ impl Take {
         }
         if let Some(last) = going.parts.finish() {
             // A writer that gave up has told why.
-            let _ = going.queue.try_send(last);
+            let _ = going.queue.send_timeout(last, DISK_WAITED_FOR).await;
         }
     }
 
@@ -276,7 +282,7 @@ impl Take {
     }
 
     /// A step of the wall clock begins another recording, on the new time; what is recorded stays where it was.
-    fn look_at_the_clock(&mut self, arrived: Instant) {
+    async fn look_at_the_clock(&mut self, arrived: Instant) {
         if arrived.saturating_duration_since(self.looked) < CLOCK_LOOK {
             return;
         }
@@ -288,7 +294,7 @@ impl Take {
         if off.abs() >= CLOCK_STEP {
             let off_ms = off.num_milliseconds();
             tracing::warn!(camera = %self.camera, off_ms, "the clock stepped: another recording begins");
-            self.end_recording();
+            self.end_recording().await;
             self.anchor = (now, self.clock.now());
         }
     }

@@ -218,7 +218,7 @@ async fn studio(
             format!("{}.", counted(n as u64, "caméra enregistrée", "caméras enregistrées"))
         }
     };
-    let room = state.as_ref().map(|state| room_left(state));
+    let room = state.as_ref().map(room_left);
     Ok(StudioPage {
         shell,
         verdict,
