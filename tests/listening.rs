@@ -180,7 +180,6 @@ struct Ear {
     door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
-    #[expect(dead_code, reason = "it is there as long as the listener")]
     spool: tempfile::TempDir,
 }
 
@@ -240,7 +239,6 @@ struct Evening {
     door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
-    #[expect(dead_code, reason = "it is there as long as the listener")]
     spool: tempfile::TempDir,
 }
 
