@@ -171,6 +171,7 @@ impl<P> Parts<P> {
         let origin = *self.origin.get_or_insert(unit.dts);
         let shown = unit.pts - unit.dts;
         unit.dts -= origin;
+        unit.pts -= origin;
         let Some(before) = self.held.take() else {
             self.begin_part(&unit, None);
             self.held = Some(unit);
@@ -438,7 +439,7 @@ mod tests {
         }
         // Key frames two minutes apart: the file runs on.
         let (parts, _) = cut(feed(150, 3_600));
-        assert!(parts.iter().all(|part| part.is_key == (part.dts == 0 || part.file == 2)));
+        assert!(parts.iter().all(|part| part.is_key == (part.dts % (120 * TICKS_PER_S) == 0)));
         assert_eq!(parts.last().map(|part| part.file), Some(2));
     }
 
