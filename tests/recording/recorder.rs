@@ -156,7 +156,10 @@ async fn what_ffmpeg_publishes_is_recorded_packet_by_packet_and_plays() {
     studio.add_cameras().await;
     let refused = studio.publish("a key of nobody", 2, false).wait().unwrap();
     assert!(!refused.success(), "ffmpeg is told that its key opens nothing");
-    let mut both: Vec<Child> = KEYS.iter().map(|key| studio.publish(key, 50, false)).collect();
+    // No more than may wait for the disk: ffmpeg sends it all at once, and what it has sent when it closes is lost where it
+    // was not read yet, for it leaves our acknowledgements unread.
+    const SECONDS: u32 = 25;
+    let mut both: Vec<Child> = KEYS.iter().map(|key| studio.publish(key, SECONDS, false)).collect();
     for child in &mut both {
         assert!(child.wait().unwrap().success());
     }
@@ -170,12 +173,14 @@ async fn what_ffmpeg_publishes_is_recorded_packet_by_packet_and_plays() {
     let expected = {
         let cut = studio.home.beside("cut.flv");
         let source = footage();
-        crate::process::ffmpeg(&["-i", source.to_str().unwrap(), "-t", "50", "-c", "copy"], &cut);
+        let seconds = SECONDS.to_string();
+        let words = ["-i", source.to_str().unwrap(), "-t", &seconds, "-c", "copy"];
+        crate::process::ffmpeg(&words, &cut);
         packets(&cut)
     };
     for n in 0..2 {
         let parts = studio.parts(n).await;
-        assert!((50..=52).contains(&parts.len()), "{} parts", parts.len());
+        assert!((25..=27).contains(&parts.len()), "{} parts", parts.len());
         let files = media(&studio.dvr().join(camera(n).to_string()));
         let counted: Vec<(usize, usize)> = files.iter().map(|file| packets(file)).collect();
         let sum = counted.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
