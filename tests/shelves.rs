@@ -76,6 +76,7 @@ async fn a_rebuild_after_a_life_finds_nothing_different(db: Database) {
             (Model::Moments, same(0)),
             (Model::Clips, same(20)),
             (Model::Broadcasts, same(0)),
+            (Model::Cameras, same(0)),
         ]
     );
 }
@@ -106,6 +107,7 @@ async fn a_rebuild_finds_the_one_card_that_was_tampered_with_and_mends_it(db: Da
             (Model::Moments, 0),
             (Model::Clips, 1),
             (Model::Broadcasts, 0),
+            (Model::Cameras, 0),
         ]
     );
     assert_eq!(db.shelves.document(Model::Clips, key).await.unwrap(), Some(whole));
