@@ -32,6 +32,8 @@ kept_by_memory_and_postgres!(
     what_is_said_within_ten_minutes_after_the_end_still_belongs_to_the_live,
     a_restarted_listener_goes_on_with_the_live,
     two_listeners_begin_one_live,
+    of_two_lives_that_nobody_heard_end_the_latest_is_on_air,
+    a_gap_that_outlasts_its_live_is_a_hole_in_its_end,
     chat_of_a_live_becomes_messages_and_facts_without_persons,
     money_is_counted_from_one_telling,
     a_deleted_message_leaves_no_word,
@@ -158,6 +160,41 @@ async fn two_listeners_begin_one_live(db: Database) {
     });
     assert_eq!(here.kept().stored + there.kept().stored, 1);
     assert_eq!(db.ledger.history(evening().as_uuid()).await.unwrap().len(), 1);
+}
+
+async fn of_two_lives_that_nobody_heard_end_the_latest_is_on_air(db: Database) {
+    const NEXT: i64 = 86_400;
+    hears(&db, &[online(0), chat(1, "anna", "hier")]).await;
+    // The end was not heard, and whoever hears the next beginning knows of nothing before it.
+    hears(&db, &[online(NEXT)]).await;
+    for n in 1..3 {
+        let restarted = audience(&db.of_another_process().await, Arc::new(MemorySpool::default()));
+        restarted.take_up().await.unwrap();
+        restarted.store(&[chat(NEXT + n, "bob", "ce soir")]).await.unwrap();
+        restarted.take_up().await.unwrap();
+    }
+    assert_eq!(texts(&db).await, ["hier"]);
+    let next = LiveId::on_air(CHANNEL, at(NEXT));
+    let said = db.ledger.messages_of(next).await.unwrap();
+    assert_eq!(said.iter().map(|it| it.offset_ms).collect::<Vec<_>>(), [1_000, 2_000]);
+    let history = db.ledger.history(evening().as_uuid()).await.unwrap();
+    let ended = LiveEvent::Ended { live: evening(), ended_at: at(NEXT) };
+    assert_eq!(history.len(), 2);
+    assert_eq!(history[1].event, Event::Live(ended), "it ended when the next began, once");
+    assert_eq!(db.ledger.history(next.as_uuid()).await.unwrap().len(), 1);
+}
+
+async fn a_gap_that_outlasts_its_live_is_a_hole_in_its_end(db: Database) {
+    let audience = hears(&db, &[online(0), chat(1, "anna", "un")]).await;
+    // Somebody saw that the stream was over; the socket came back much later.
+    audience.ended(CHANNEL, at(60)).await.unwrap();
+    let reason = "a lost socket".to_owned();
+    let missed = |from, to| What::Missed { from: at(from), to: at(to), reason: reason.clone() };
+    audience.store(&[notice(1_200, "spark.missed", missed(30, 1_200))]).await.unwrap();
+    audience.store(&[notice(3_000, "spark.missed", missed(2_000, 3_000))]).await.unwrap();
+    let gaps: Vec<i64> =
+        facts(&db).await.into_iter().filter(|(kind, _)| kind == "missed").map(|it| it.1).collect();
+    assert_eq!(gaps, [1_170_000], "what was missed after the live is none of it");
 }
 
 async fn chat_of_a_live_becomes_messages_and_facts_without_persons(db: Database) {

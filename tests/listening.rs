@@ -239,6 +239,7 @@ struct Evening {
     door: Option<WebhookDoor>,
     stop: CancellationToken,
     listener: JoinHandle<()>,
+    #[expect(dead_code, reason = "it is there as long as the evening")]
     spool: tempfile::TempDir,
 }
 

@@ -238,8 +238,13 @@ impl LiveBoard {
     /// are up to date hear it.
     pub fn forget_viewer(&mut self, viewer_id: &str, until: DateTime<Utc>) {
         self.forget(self.seq + 1, |line| line.viewer_id == viewer_id && line.known_at <= until);
+        let deeds = self.deeds.len();
         self.deeds
             .retain(|deed| deed.viewer_id.as_deref() != Some(viewer_id) || deed.known_at > until);
+        if self.deeds.len() < deeds {
+            // Pages know of no way to take a single deed back: they begin anew.
+            self.anew_at = self.seq + 1;
+        }
         self.votes.retain(|(at, who)| who != viewer_id || *at > until);
     }
 

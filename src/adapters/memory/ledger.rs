@@ -122,6 +122,8 @@ impl Ledger for MemoryDatabase {
         }
         let before = state.notices.len();
         state.notices.retain(|logged| !logged.notice.names(viewer_id));
+        let is_theirs = |id: &str| id.split(':').skip(1).any(|part| part == viewer_id);
+        state.heard.retain(|id| !id.starts_with("business:") || !is_theirs(id));
         Ok(erased + (before - state.notices.len()) as u64)
     }
 

@@ -37,6 +37,11 @@ pub(super) struct Broadcast {
 }
 
 impl Broadcast {
+    /// Whether a stretch of time touches it.
+    pub(super) fn touches(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        self.started_at <= to && self.holds(from)
+    }
+
     /// Whether what happened then belongs to it.
     pub(super) fn holds(&self, at: DateTime<Utc>) -> bool {
         self.ended_at.is_none_or(|ended| at <= ended + Duration::minutes(TALK_AFTER_MIN))
@@ -49,28 +54,38 @@ impl Audience {
     }
 
     /// Takes up which lives are on air by the log: those of before this process began, and those that another process
-    /// heard begin or end.
+    /// heard begin or end. Of a channel, only the latest is on air: one before it that nobody heard end ended with the
+    /// beginning of the next.
     pub async fn take_up(&self) -> Result<(), PortError> {
         let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        let mut by_channel: BTreeMap<String, Vec<BroadcastCard>> = BTreeMap::new();
         for week in weeks.iter().filter(|week| !week.audience_aged) {
             let broadcasts: Vec<BroadcastCard> =
                 cards_of(&*self.shelves, week.id.as_uuid()).await?;
             for card in broadcasts {
-                let known = self.on_air().get(&card.channel).map(|one| one.live);
-                match card.ended_at {
-                    None if known != Some(card.id) => {
-                        let key = self.ledger.week_key(week.id, self.clock.new_secret()).await?;
-                        let (live, started_at) = (card.id, card.started_at);
-                        let broadcast = Broadcast { live, started_at, ended_at: None, key };
-                        self.on_air().insert(card.channel, broadcast);
-                    }
-                    Some(ended_at) if known == Some(card.id) => {
-                        if let Some(broadcast) = self.on_air().get_mut(&card.channel) {
-                            broadcast.ended_at.get_or_insert(ended_at);
-                        }
-                    }
-                    _ => {}
+                by_channel.entry(card.channel.clone()).or_default().push(card);
+            }
+        }
+        for (channel, mut cards) in by_channel {
+            cards.sort_by_key(|card| card.started_at);
+            for pair in cards.windows(2).filter(|pair| pair[0].ended_at.is_none()) {
+                self.say_ended(pair[0].id, pair[1].started_at).await?;
+            }
+            let Some(latest) = cards.pop() else { continue };
+            let known = self.on_air().get(&channel).cloned();
+            let is_known = known.as_ref().is_some_and(|known| known.live == latest.id);
+            let is_later = known.is_none_or(|known| latest.started_at > known.started_at);
+            if is_known {
+                if let (Some(broadcast), Some(ended_at)) =
+                    (self.on_air().get_mut(&channel), latest.ended_at)
+                {
+                    broadcast.ended_at.get_or_insert(ended_at);
                 }
+            } else if is_later && latest.ended_at.is_none() {
+                let key = self.ledger.week_key(latest.week, self.clock.new_secret()).await?;
+                let (live, started_at) = (latest.id, latest.started_at);
+                let broadcast = Broadcast { live, started_at, ended_at: None, key };
+                self.on_air().insert(channel, broadcast);
             }
         }
         Ok(())
@@ -140,18 +155,24 @@ impl Audience {
             Some(broadcast) if broadcast.ended_at.is_none() => broadcast.live,
             _ => return Ok(()),
         };
-        let history = self.ledger.history(live.as_uuid()).await?;
-        let is_over =
-            |it: &Recorded<Event>| matches!(it.event, Event::Live(LiveEvent::Ended { .. }));
-        if !history.iter().any(is_over) {
-            let ended = LiveEvent::Ended { live, ended_at };
-            let commit = Commit { events: vec![ended.into()], ..Commit::default() };
-            said(self.ledger.commit(commit).await.map(|_| ()))?;
-        }
+        self.say_ended(live, ended_at).await?;
         if let Some(broadcast) = self.on_air().get_mut(channel) {
             broadcast.ended_at = Some(ended_at);
         }
         Ok(())
+    }
+
+    /// Says that a live has ended, unless somebody said so before.
+    async fn say_ended(&self, live: LiveId, ended_at: DateTime<Utc>) -> Result<(), PortError> {
+        let history = self.ledger.history(live.as_uuid()).await?;
+        let is_over =
+            |it: &Recorded<Event>| matches!(it.event, Event::Live(LiveEvent::Ended { .. }));
+        if history.iter().any(is_over) {
+            return Ok(());
+        }
+        let ended = LiveEvent::Ended { live, ended_at };
+        let commit = Commit { events: vec![ended.into()], ..Commit::default() };
+        said(self.ledger.commit(commit).await.map(|_| ()))
     }
 
     /// The villa week of a day, opened when nobody did: the live does not wait for paperwork.

@@ -119,10 +119,13 @@ fn broadcast_of<'a>(happening: &Happening, on_air: &'a OnAir) -> Option<&'a Broa
         What::Chat(chat) => chat.copied_from.as_ref(),
         _ => None,
     };
-    source
-        .and_then(|source| on_air.get(source))
-        .or_else(|| on_air.get(&happening.channel))
-        .filter(|broadcast| broadcast.holds(happening.at))
+    source.and_then(|source| on_air.get(source)).or_else(|| on_air.get(&happening.channel)).filter(
+        |broadcast| match happening.what {
+            // A gap that outlasts the live makes a hole in its end all the same.
+            What::Missed { from, to, .. } => broadcast.touches(from, to),
+            _ => broadcast.holds(happening.at),
+        },
+    )
 }
 
 /// Nobody, and everybody once the week's key is gone, is all zeros.

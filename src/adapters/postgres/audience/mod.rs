@@ -34,7 +34,7 @@ const HEAR_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 const DAYS_AHEAD: i64 = 2;
 /// Sources of ids in the inbox: of the transport, and of what happened.
 const MESSAGES: &str = "message";
-const BUSINESS: &str = "business";
+pub(super) const BUSINESS: &str = "business";
 
 /// The log of notices of one database.
 #[derive(Clone)]

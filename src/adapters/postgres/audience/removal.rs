@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use crate::adapters::postgres::audience::AUDIENCE_LOCK;
+use crate::adapters::postgres::audience::{AUDIENCE_LOCK, BUSINESS};
 use crate::adapters::postgres::ledger::{Tx, lock};
 use crate::adapters::postgres::while_doing;
 use crate::domain::audience::notice::{Erasure, Notice};
@@ -139,10 +139,7 @@ pub(in crate::adapters::postgres) async fn erase(
     .map_err(while_doing("note an erasure"))?;
     tx.commit().await.map_err(while_doing("note an erasure"))?;
     let mut tx = pool.begin().await.map_err(while_doing("begin to erase a viewer"))?;
-    let messages = sqlx::query!("delete from audience_messages where viewer_id = $1", viewer_id)
-        .execute(&mut *tx)
-        .await
-        .map_err(while_doing("erase a viewer's messages"))?;
+    // In the order in which a removal goes through the tables: neither waits for the other.
     // Whoever is named beside others, as the giver of a gift or the target of a ban, is found by the id in the text.
     let notices = sqlx::query!(
         "delete from notifications where viewer_id = $1 or position($2 in raw) > 0",
@@ -152,6 +149,18 @@ pub(in crate::adapters::postgres) async fn erase(
     .execute(&mut *tx)
     .await
     .map_err(while_doing("erase a viewer's notices"))?;
+    let messages = sqlx::query!("delete from audience_messages where viewer_id = $1", viewer_id)
+        .execute(&mut *tx)
+        .await
+        .map_err(while_doing("erase a viewer's messages"))?;
+    sqlx::query!(
+        "delete from inbox where source = $1 and ':' || message_id || ':' like '%:' || $2 || ':%'",
+        BUSINESS,
+        viewer_id,
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(while_doing("erase a viewer's ids"))?;
     tx.commit().await.map_err(while_doing("erase a viewer"))?;
     Ok(messages.rows_affected() + notices.rows_affected())
 }
