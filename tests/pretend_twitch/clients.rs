@@ -109,7 +109,8 @@ async fn proves_itself(twitch: &PretendTwitch, command: Command) {
     for id in &said {
         assert_eq!(heard.get(id), Some(&1), "message {id}");
     }
-    assert_eq!(twitch.counter("reconnect_order"), 2);
+    // A client with two sockets open gets an order on each.
+    assert!(twitch.counter("reconnect_order") >= 2 && twitch.counter("reconnected") >= 2);
     client.end().await;
 }
 
