@@ -34,6 +34,7 @@ kept_by_memory_and_postgres!(
     two_listeners_begin_one_live,
     of_two_lives_that_nobody_heard_end_the_latest_is_on_air,
     a_gap_that_outlasts_its_live_is_a_hole_in_its_end,
+    a_gap_from_one_live_into_the_next_is_a_hole_in_both,
     chat_of_a_live_becomes_messages_and_facts_without_persons,
     money_is_counted_from_one_telling,
     a_deleted_message_leaves_no_word,
@@ -75,16 +76,20 @@ async fn texts(db: &Database) -> Vec<String> {
 
 /// Kind and amount of each fact of the evening.
 async fn facts(db: &Database) -> Vec<(String, i64)> {
+    facts_of(db, evening()).await
+}
+
+async fn facts_of(db: &Database, live: LiveId) -> Vec<(String, i64)> {
     match &db.system {
         System::Memory(memory, _) => memory
-            .facts_of(evening())
+            .facts_of(live)
             .into_iter()
             .map(|fact| (fact.kind.as_str().to_owned(), fact.amount))
             .collect(),
         System::Postgres(pool) => sqlx::query_as(
             "select kind, amount from audience_facts where live = $1 order by offset_ms, kind",
         )
-        .bind(evening().as_uuid())
+        .bind(live.as_uuid())
         .fetch_all(pool)
         .await
         .unwrap(),
@@ -195,6 +200,21 @@ async fn a_gap_that_outlasts_its_live_is_a_hole_in_its_end(db: Database) {
     let gaps: Vec<i64> =
         facts(&db).await.into_iter().filter(|(kind, _)| kind == "missed").map(|it| it.1).collect();
     assert_eq!(gaps, [1_170_000], "what was missed after the live is none of it");
+}
+
+async fn a_gap_from_one_live_into_the_next_is_a_hole_in_both(db: Database) {
+    let audience = hears(&db, &[online(0), chat(1, "anna", "un")]).await;
+    let reason = "a lost socket".to_owned();
+    let missed = What::Missed { from: at(30), to: at(1_300), reason };
+    // Neither the end nor the new beginning was heard; a look at the streams tells of the beginning.
+    audience.began(CHANNEL, "encore", at(1_200)).await.unwrap();
+    audience.store(&[notice(1_300, "spark.missed", missed)]).await.unwrap();
+    let gaps = |facts: Vec<(String, i64)>| -> Vec<i64> {
+        facts.into_iter().filter(|(kind, _)| kind == "missed").map(|it| it.1).collect()
+    };
+    assert_eq!(gaps(facts(&db).await), [1_170_000], "up to the beginning of the next");
+    let next = LiveId::on_air(CHANNEL, at(1_200));
+    assert_eq!(gaps(facts_of(&db, next).await), [1_270_000]);
 }
 
 async fn chat_of_a_live_becomes_messages_and_facts_without_persons(db: Database) {

@@ -7,6 +7,8 @@ mod conduit;
 mod gaps;
 #[path = "listening/listeners.rs"]
 mod listeners;
+#[path = "listening/sessions.rs"]
+mod sessions;
 #[path = "listening/storm.rs"]
 mod storm;
 mod support;
@@ -375,25 +377,6 @@ async fn everything_said_on_every_channel_is_kept_once_and_in_its_live() {
     assert!(evening.twitch.counter("reordered") > 10, "{:?}", evening.twitch.counters());
     assert!(evening.audience.kept().repeated > 10, "{:?}", evening.audience.kept());
     assert_eq!(evening.gaps().await, []);
-    evening.ends().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_to_reconnect_loses_nothing() {
-    let evening = Evening::with(1).await;
-    for n in 0..400 {
-        if n == 100 {
-            evening.twitch.act(Act::Reconnect { socket: None }).unwrap();
-        }
-        evening.twitch.say(&login(0), "anna", &format!("n° {n}")).unwrap();
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    evening.agrees(400).await;
-    let sessions: BTreeSet<_> =
-        evening.twitch.ledger().into_iter().flat_map(|it| it.taken_by).collect();
-    assert_eq!(sessions.len(), 2, "the second socket took over");
-    assert_eq!(evening.gaps().await, []);
-    assert_eq!(evening.health(0).unwrap().reconnects, 0, "an order is no loss");
     evening.ends().await;
 }
 

@@ -33,6 +33,8 @@ pub struct Listener {
     pub seen_at: DateTime<Utc>,
     /// It spoke within [`LISTENER_SILENT_MAX_S`] and did not say that it leaves.
     pub is_alive: bool,
+    /// It said that it leaves.
+    pub has_left: bool,
 }
 
 /// The processes that listen.

@@ -179,9 +179,7 @@ impl LiveBoard {
             What::ChannelUpdated { title, category } => {
                 (self.title, self.category) = (title.clone(), category.clone());
             }
-            What::Missed { from, to, .. } => {
-                push(&mut self.gaps, (*from, *to), GAPS_MAX);
-            }
+            What::Missed { from, to, .. } => self.missed(*from, *to),
             _ => {}
         }
         if let Some((icon, words)) = told(&happening.what) {
@@ -192,6 +190,18 @@ impl LiveBoard {
             let deed = Deed { seq, at: happening.at, known_at, viewer_id, icon, words };
             push(&mut self.deeds, deed, DEEDS_MAX);
         }
+    }
+
+    /// A gap. Several lines that were lost together tell of the same stretch: it is one.
+    fn missed(&mut self, mut from: DateTime<Utc>, mut to: DateTime<Utc>) {
+        self.gaps.retain(|(known_from, known_to)| {
+            let is_apart = *known_to < from || to < *known_from;
+            if !is_apart {
+                (from, to) = (from.min(*known_from), to.max(*known_to));
+            }
+            is_apart
+        });
+        push(&mut self.gaps, (from, to), GAPS_MAX);
     }
 
     /// One more look at how many watch.

@@ -1,6 +1,7 @@
 //! A conduit's shards, one process and several: what was said is kept once, whoever drops, joins or dies.
 
 use super::*;
+use spark::ports::clock::Clock;
 use spark::ports::platform::{Caller, Deliveries, ListedSubscription, SubscriptionFilter};
 
 const SHARDS: Transport = Transport::Conduit { shards: 2 };
@@ -206,6 +207,64 @@ async fn a_conduit_that_is_gone_is_made_anew() {
     evening.until(|| evening.health(0).is_some_and(|it| is_whole(&it))).await;
     say(&evening, 1, "après", 3).await;
     evening.agrees(6).await;
+    evening.ends().await;
+}
+
+/// One kind falls while the chat goes on: it is made again, and its gap reaches back to before it fell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_fell_alone_is_made_again_and_its_gap_holds_the_fall() {
+    let (evening, _) = evening(1).await;
+    let (helix, app) = helix(&evening);
+    let is_follow = |it: &ListedSubscription| it.kind == "channel.follow" && it.status == "enabled";
+    let fallen = standing(&evening).await.into_iter().find(is_follow).unwrap();
+    helix.unsubscribe(&app, &fallen.id).await.unwrap();
+    let fell_at = SystemClock.now();
+    let begun = Instant::now();
+    let mut said = 0;
+    while evening.gaps().await.is_empty() {
+        assert!(begun.elapsed() < PATIENCE);
+        say(&evening, 1, "pendant", 20).await;
+        said += 20;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(standing(&evening).await.iter().any(is_follow));
+    let gaps = evening.gaps().await;
+    assert!(gaps.len() == 1 && gaps[0].0 < fell_at && fell_at < gaps[0].1, "{gaps:?}: {fell_at}");
+    evening.agrees(said).await;
+    evening.ends().await;
+}
+
+/// Two processes made a conduit each before they saw each other: both settle on the first, and the other one goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_conduits_one_stays() {
+    let (evening, _) = evening(1).await;
+    let (helix, app) = helix(&evening);
+    let ours = helix.conduits(&app).await.unwrap().remove(0);
+    let other = loop {
+        let made = helix.create_conduit(&app, 2).await.unwrap();
+        if made.id < ours.id {
+            break made;
+        }
+        helix.delete_conduit(&app, &made.id).await.unwrap();
+    };
+    let begun = Instant::now();
+    let (mut said, mut is_heard) = (0, false);
+    while !is_heard {
+        assert!(begun.elapsed() < 2 * PATIENCE);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        say(&evening, 1, "suite", 1).await;
+        said += 1;
+        let mut stands = standing(&evening).await;
+        stands.retain(|it| it.status == "enabled");
+        is_heard =
+            stands.len() > 20 && stands.iter().all(|it| it.conduit_id.as_ref() == Some(&other.id));
+    }
+    let left: Vec<String> =
+        helix.conduits(&app).await.unwrap().into_iter().map(|it| it.id).collect();
+    assert_eq!(left, [other.id]);
+    evening.until(|| evening.health(0).is_some_and(|it| is_whole(&it))).await;
+    assert!(!evening.gaps().await.is_empty(), "the change is told");
+    assert!(said > 0);
     evening.ends().await;
 }
 

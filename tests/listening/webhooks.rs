@@ -1,13 +1,12 @@
 //! Events that Twitch posts to our own pages: signed, sent again, kept once.
 
-use std::sync::OnceLock;
-
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use spark::ports::audience_source::{Mailbox, Received};
+use spark::ports::clock::Clock;
 
 use super::*;
 
@@ -16,14 +15,14 @@ const SECRET: &str = "a secret of ten or more";
 /// An address of ours, on loopback; it is deaf on request.
 struct Address {
     url: String,
-    door: Arc<OnceLock<WebhookDoor>>,
+    door: Arc<Mutex<Option<Arc<WebhookDoor>>>>,
     deaf: Arc<std::sync::atomic::AtomicBool>,
     refused: Arc<AtomicUsize>,
 }
 
 impl Address {
     async fn open() -> Self {
-        let door: Arc<OnceLock<WebhookDoor>> = Arc::default();
+        let door: Arc<Mutex<Option<Arc<WebhookDoor>>>> = Arc::default();
         let deaf = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let refused = Arc::new(AtomicUsize::new(0));
         let (inner, is_deaf, count) = (door.clone(), deaf.clone(), refused.clone());
@@ -36,7 +35,8 @@ impl Address {
                 let texts = headers
                     .iter()
                     .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
-                match door.get().unwrap().receive(&texts.collect(), &body).await {
+                let door = door.lock().unwrap().clone().unwrap();
+                match door.receive(&texts.collect(), &body).await {
                     Received::Taken => StatusCode::NO_CONTENT.into_response(),
                     Received::Answer(words) => words.into_response(),
                     Received::Busy => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -54,6 +54,14 @@ impl Address {
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, door, deaf, refused }
     }
+
+    fn signed(&self, secret: &str) -> Transport {
+        Transport::Webhooks { callback: self.url.clone(), secret: Secret::new(secret) }
+    }
+
+    fn opens_to(&self, door: WebhookDoor) {
+        *self.door.lock().unwrap() = Some(Arc::new(door));
+    }
 }
 
 /// `second` is how long one of Twitch's own seconds lasts.
@@ -64,10 +72,8 @@ async fn evening(channels: usize, second: Duration) -> (Evening, Address) {
     let pool = support::fresh_database().await;
     let owners = Owners::who_allow_the_application(twitch, &pool, channels);
     let address = Address::open().await;
-    let transport =
-        Transport::Webhooks { callback: address.url.clone(), secret: Secret::new(SECRET) };
-    let mut evening = Evening::by(owners, &pool, transport);
-    assert!(address.door.set(evening.door.take().unwrap()).is_ok());
+    let mut evening = Evening::by(owners, &pool, address.signed(SECRET));
+    address.opens_to(evening.door.take().unwrap());
     for index in 0..channels {
         evening.until(|| evening.health(index).is_some_and(|it| it.confirmed > 20)).await;
     }
@@ -125,6 +131,86 @@ async fn what_is_not_signed_is_refused_and_leaves_nothing() {
     assert_eq!(forged.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(evening.logged().await.len(), kept);
     evening.ends().await;
+}
+
+/// What is signed is read, whatever it says; what is changed on the way is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_stands_whatever_is_posted() {
+    let (evening, address) = evening(1, Duration::from_millis(50)).await;
+    let door = address.door.lock().unwrap().clone().unwrap();
+    let body = br#"{"subscription":{"id":"1","type":"channel.follow","version":"2","status":"enabled","condition":{"broadcaster_user_id":"1"}},"event":{"user_id":"7","followed_at":"2026-11-20T20:00:00Z"}}"#;
+    let headers = |signature: String, stamp: &str| {
+        let of = |name: &str| format!("twitch-eventsub-message-{name}");
+        BTreeMap::from([
+            (of("id"), "m".to_owned()),
+            (of("timestamp"), stamp.to_owned()),
+            (of("signature"), signature),
+        ])
+    };
+    let stamp = SystemClock.now().to_rfc3339();
+    let whole = signature(SECRET, "m", &stamp, body);
+    let mut seen = BTreeMap::<String, usize>::new();
+    let mut dice = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..400 {
+        let mut changed = body.to_vec();
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let at = (dice >> 33) as usize % changed.len();
+        changed[at] = b' ' + (dice >> 24) as u8 % 95;
+        if changed == body {
+            continue;
+        }
+        let forged = door.receive(&headers(whole.clone(), &stamp), &changed).await;
+        assert_eq!(forged, Received::Refused);
+        let signed = headers(signature(SECRET, "m", &stamp, &changed), &stamp);
+        *seen.entry(format!("{:?}", door.receive(&signed, &changed).await)).or_default() += 1;
+    }
+    assert!(seen["Malformed"] > 20 && seen["Taken"] > 20, "{seen:?}");
+    assert!(!seen.contains_key("Refused"), "{seen:?}");
+    evening.ends().await;
+}
+
+/// With a new secret Twitch's subscriptions are made anew: those of the old one would be refused for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_takes_the_place_of_the_old_one() {
+    let (evening, address) = evening(1, Duration::from_millis(50)).await;
+    let owners = evening.owners.clone();
+    let said = |twitch: &PretendTwitch| {
+        let taken = twitch.ledger().into_iter().filter(|it| !it.taken_by.is_empty());
+        taken.map(|it| it.business_id.to_string()).collect::<BTreeSet<_>>()
+    };
+    evening.ends().await;
+    let pool = support::fresh_database().await;
+    let second = Ear::open(&owners, &pool, "second", address.signed("another secret, as long"));
+    let Ear { audience, health, door, stop, listener, spool: _spool } = second;
+    address.opens_to(door.unwrap());
+    let begun = Instant::now();
+    while health.health(&channel(0)).is_none_or(|it| it.confirmed <= 20) {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = address.refused.load(SeqCst);
+    let begun = Instant::now();
+    loop {
+        let id = owners.twitch.say(&login(0), "anna", "avec l'autre clé").unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if said(&owners.twitch).contains(&id) && audience.kept().stored > 0 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{:?}", owners.twitch.counters());
+    }
+    assert_eq!(address.refused.load(SeqCst), refused, "nothing is signed by the old one any more");
+    stop.cancel();
+    listener.await.unwrap();
+}
+
+fn signature(secret: &str, id: &str, stamp: &str, body: &[u8]) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    for part in [id.as_bytes(), stamp.as_bytes(), body] {
+        mac.update(part);
+    }
+    let digest = mac.finalize().into_bytes();
+    format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 /// Our address fails for so long that Twitch gives up: the subscriptions are made anew, and the time between is told.

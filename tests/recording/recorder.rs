@@ -148,6 +148,7 @@ fn media(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn what_ffmpeg_publishes_is_recorded_packet_by_packet_and_plays() {
+    const SECONDS: u32 = 25;
     let studio = Studio::open().await;
     let server = studio.serve();
     studio.ready().await;
@@ -155,7 +156,6 @@ async fn what_ffmpeg_publishes_is_recorded_packet_by_packet_and_plays() {
     let refused = studio.publish("a key of nobody", 2, false).wait().unwrap();
     assert!(!refused.success(), "ffmpeg is told that its key opens nothing");
     // Not all at once: ffmpeg closes with our acknowledgements unread, and its system then drops what it had not sent yet.
-    const SECONDS: u32 = 25;
     let mut both: Vec<Child> = KEYS.iter().map(|key| studio.publish(key, SECONDS, false)).collect();
     for child in &mut both {
         assert!(child.wait().unwrap().success());

@@ -57,6 +57,7 @@ impl Listeners for MemoryListeners {
                 is_alive: !row.has_left
                     && now - row.seen_at < TimeDelta::seconds(i64::from(LISTENER_SILENT_MAX_S)),
                 seen_at: row.seen_at,
+                has_left: row.has_left,
                 beat: row.beat,
             })
             .collect();

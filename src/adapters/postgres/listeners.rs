@@ -57,7 +57,7 @@ impl Listeners for PostgresListeners {
     async fn all(&self) -> Result<Vec<Listener>, PortError> {
         let rows = sqlx::query_as!(
             ListenerRow,
-            r#"select name, since, seen_at, shards, health,
+            r#"select name, since, seen_at, shards, health, has_left,
                       (not has_left and clock_timestamp() - seen_at < make_interval(secs => $1)) as "is_alive!"
                  from listeners
                 where clock_timestamp() - seen_at < interval '1 day'
@@ -77,6 +77,7 @@ struct ListenerRow {
     seen_at: DateTime<Utc>,
     shards: Vec<i32>,
     health: serde_json::Value,
+    has_left: bool,
     is_alive: bool,
 }
 
@@ -90,6 +91,7 @@ impl TryFrom<ListenerRow> for Listener {
             beat: Beat { name: row.name, since: row.since, shards, health },
             seen_at: row.seen_at,
             is_alive: row.is_alive,
+            has_left: row.has_left,
         })
     }
 }

@@ -22,6 +22,11 @@ pub struct Faults {
     pub welcome: Welcome,
     /// When a socket opened by a reconnect URL gets its welcome.
     pub successor_welcome: Welcome,
+    /// Milliseconds for which a socket keeps the notifications it had when its successor was welcomed, as if they were long on
+    /// their way. Counter `overtaken`.
+    pub hand_over_late_ms: u64,
+    /// A socket vanishes with its reconnect order: the successor comes to late. Counter `lost_before_successor`.
+    pub lost_before_successor: bool,
     /// Subscriptions of a lost socket stay enabled, as if Twitch had not noticed. Counters `orphan`, `orphan_conflict`.
     pub leave_orphans: bool,
     /// What a refresh does to the refresh token. Counter `refresh_rotated`.
@@ -47,6 +52,8 @@ impl Default for Faults {
             keepalive_jitter_ms: 0,
             welcome: Welcome::AtOnce,
             successor_welcome: Welcome::AtOnce,
+            hand_over_late_ms: 0,
+            lost_before_successor: false,
             leave_orphans: false,
             refresh_rotation: Rotation::Same,
             token_delay_ms: 0,

@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::domain::audience::ToldGap;
 use crate::domain::audience::channel::{ChannelId, Feature};
@@ -12,8 +11,6 @@ use crate::domain::audience::notice::{BACKFILLED, Notice, Reading};
 use crate::ports::PortError;
 use crate::ports::ledger::Commit;
 use crate::ports::platform::{Caller, Follower, FollowerPage, PlatformError, Poll};
-use crate::ports::shelves::cards_of;
-use crate::read_models::{BroadcastCard, WeekCard};
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::channels::{Channels, ChannelsError};
 use crate::use_cases::audience::on_air::Broadcast;
@@ -102,7 +99,7 @@ impl Gaps {
 
     /// Stores notices of a gap, each with the live it happened in.
     async fn store(&self, gap: &ToldGap, notices: &[Notice]) -> Result<(), PortError> {
-        let lives = self.lives_of(gap).await?;
+        let lives = self.audience.lives_of(gap).await?;
         let entries = notices.iter().map(|notice| {
             let at = notice.happening().map_or(notice.heard_at, |happening| happening.at);
             // By whole seconds, as the platform's lists are.
@@ -112,30 +109,6 @@ impl Gaps {
             entry(notice, lives.iter().filter(within).max_by_key(|live| live.started_at))
         });
         self.audience.append(entries.collect()).await
-    }
-
-    /// The lives of the channel that reach into the gap, those over by now too.
-    async fn lives_of(&self, gap: &ToldGap) -> Result<Vec<Broadcast>, PortError> {
-        let audience = &self.audience;
-        let mut lives = Vec::new();
-        let weeks: Vec<WeekCard> = cards_of(&*audience.shelves, Uuid::nil()).await?;
-        for week in weeks.iter().filter(|week| !week.audience_aged) {
-            let cards: Vec<BroadcastCard> = cards_of(&*audience.shelves, week.id.as_uuid()).await?;
-            for card in cards {
-                let (live, started_at, ended_at) = (card.id, card.started_at, card.ended_at);
-                let mut broadcast = Broadcast { live, started_at, ended_at, key: None };
-                if card.channel != gap.channel.as_str()
-                    || started_at > gap.to
-                    || !broadcast.holds(gap.from)
-                {
-                    continue;
-                }
-                let fresh = audience.clock.new_secret();
-                broadcast.key = audience.ledger.week_key(week.id, fresh).await?;
-                lives.push(broadcast);
-            }
-        }
-        Ok(lives)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
+use crate::domain::audience::ToldGap;
 use crate::domain::audience::channel::{Seen, ViewerSample};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::{LiveId, WeekId};
@@ -89,6 +90,30 @@ impl Audience {
             }
         }
         Ok(())
+    }
+
+    /// The lives of a channel that reach into a gap, those over by now too, the earliest first.
+    pub(super) async fn lives_of(&self, gap: &ToldGap) -> Result<Vec<Broadcast>, PortError> {
+        let mut lives = Vec::new();
+        let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        for week in weeks.iter().filter(|week| !week.audience_aged) {
+            let cards: Vec<BroadcastCard> = cards_of(&*self.shelves, week.id.as_uuid()).await?;
+            for card in cards.into_iter().filter(|card| card.channel == gap.channel.as_str()) {
+                let (live, started_at, ended_at) = (card.id, card.started_at, card.ended_at);
+                let mut broadcast = Broadcast { live, started_at, ended_at, key: None };
+                if broadcast.touches(gap.from, gap.to) {
+                    broadcast.key = self.ledger.week_key(week.id, self.clock.new_secret()).await?;
+                    lives.push(broadcast);
+                }
+            }
+        }
+        lives.sort_by_key(|live| live.started_at);
+        // One that nobody heard end was over when the next began.
+        let starts: Vec<DateTime<Utc>> = lives.iter().map(|live| live.started_at).collect();
+        for (live, next) in lives.iter_mut().zip(starts.into_iter().skip(1)) {
+            live.ended_at.get_or_insert(next);
+        }
+        Ok(lives)
     }
 
     /// A channel's stream began. Heard twice, by whomever, it is one live.

@@ -6,7 +6,8 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::domain::audience::happening::{Happening, What};
 use crate::domain::audience::notice::Notice;
-use crate::domain::audience::{ChatMessage, Fact, Pseudonym, ToldGap, counted};
+use crate::domain::audience::{ChatMessage, Fact, FactKind, Pseudonym, ToldGap, counted};
+use crate::domain::ids::LiveId;
 use crate::domain::job::Job;
 use crate::ports::PortError;
 use crate::ports::audience_log::{Entry, Removal};
@@ -32,7 +33,11 @@ impl Audience {
             }
             let broadcast =
                 notice.happening().and_then(|told| broadcast_of(told, &self.on_air()).cloned());
-            entries.push(entry(notice, broadcast.as_ref()));
+            let mut entry = entry(notice, broadcast.as_ref());
+            if let Some(gap) = ToldGap::of(notice) {
+                entry.facts.extend(self.holes_elsewhere(&gap, entry.live).await?);
+            }
+            entries.push(entry);
             if let Some(happening) = notice.happening()
                 && matches!(happening.what, What::StreamOffline { .. })
             {
@@ -41,6 +46,17 @@ impl Audience {
             }
         }
         self.append(entries).await
+    }
+
+    /// A gap that reaches from one live into the next is a hole in each: in those but `known`.
+    async fn holes_elsewhere(
+        &self,
+        gap: &ToldGap,
+        known: Option<LiveId>,
+    ) -> Result<Vec<Fact>, PortError> {
+        let lives = self.lives_of(gap).await?;
+        let others = lives.iter().filter(|broadcast| Some(broadcast.live) != known);
+        Ok(others.filter_map(|broadcast| hole(broadcast, gap)).collect())
     }
 
     /// Orders that told gaps be filled, before they are stored: whoever dies in between leaves an order too many, which adds
@@ -104,6 +120,20 @@ pub(super) fn entry(notice: &Notice, broadcast: Option<&Broadcast>) -> Entry {
     };
     entry.facts = counted(&happening.what).into_iter().map(fact).collect();
     entry
+}
+
+/// What a gap leaves of a live unheard; nothing when it began after the end.
+fn hole(broadcast: &Broadcast, gap: &ToldGap) -> Option<Fact> {
+    let at = broadcast.ended_at.map_or(gap.to, |ended| ended.min(gap.to));
+    let amount = (at - gap.from).num_milliseconds();
+    (amount > 0).then(|| Fact {
+        live: broadcast.live,
+        at,
+        offset_ms: (at - broadcast.started_at).num_milliseconds().max(0),
+        kind: FactKind::Missed,
+        viewer: of_viewer(broadcast, ""),
+        amount,
+    })
 }
 
 /// When it happened, as far as its clock is believed.

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
 
 use crate::adapters::twitch::eventsub::catalogue::{CATALOGUE, Condition, SubscriptionType};
-use crate::adapters::twitch::eventsub::house::House;
-use crate::adapters::twitch::eventsub::socket::Opened;
+use crate::adapters::twitch::eventsub::house::{House, NeverCompared};
+use crate::adapters::twitch::eventsub::notice::missed;
+use crate::adapters::twitch::eventsub::socket::{IN_FLIGHT, Opened};
 use crate::domain::audience::channel::{ChannelId, Feature};
 use crate::ports::platform::{
     Bearer, DeliveryVia, ListedSubscription, PlatformError, SubscriptionFilter, SubscriptionOrder,
@@ -25,8 +27,9 @@ const READERS: &str = "user_id";
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) opened: Opened,
-    /// Something had to be made that may have stood before: since it fell, events may have been missed.
-    pub(super) is_mended: bool,
+    /// The kinds that stood, and those that had to be made: they are new, or had fallen.
+    pub(super) there: Vec<String>,
+    pub(super) made: Vec<String>,
 }
 
 /// What is wanted: whose it is, and the order. Without a channel it is the application's own.
@@ -37,7 +40,8 @@ pub(super) async fn keep_standing(
     house: &House,
     via: &DeliveryVia,
 ) -> Result<BTreeMap<ChannelId, Standing>, PlatformError> {
-    let channels = house.bearers.channels().await.map_err(PlatformError::Passing)?;
+    let begun_at = house.clock.now();
+    let channels = house.channels().await.map_err(PlatformError::Passing)?;
     let mut standing: BTreeMap<ChannelId, Standing> = BTreeMap::new();
     let mut wanted: Vec<Wanted> = Vec::new();
     for channel in channels {
@@ -76,9 +80,9 @@ pub(super) async fn keep_standing(
     }
     let (there, missing): (Vec<Wanted>, Vec<Wanted>) =
         wanted.into_iter().partition(|(_, order)| stands(order));
-    for (channel, _) in there {
+    for (channel, order) in there {
         if let Some(standing) = channel.and_then(|channel| standing.get_mut(&channel)) {
-            standing.opened.confirmed += 1;
+            standing.there.push(order.kind);
         }
     }
     let made: Vec<(Option<ChannelId>, String, Result<(), PlatformError>)> = stream::iter(missing)
@@ -101,14 +105,42 @@ pub(super) async fn keep_standing(
             continue;
         };
         match made {
-            Ok(()) => {
-                (standing.opened.confirmed, standing.is_mended) =
-                    (standing.opened.confirmed + 1, true);
-            }
+            Ok(()) => standing.made.push(kind),
             Err(error) => standing.opened.refused.push((kind, error.to_string())),
         }
     }
+    for standing in standing.values_mut() {
+        standing.opened.confirmed = standing.there.len() + standing.made.len();
+    }
+    tell_mended(house, via, &standing, begun_at).await;
     Ok(standing)
+}
+
+/// Subscriptions that had fallen and stand again: what they would have brought meanwhile may be missing, from the last
+/// comparison on that found them standing. What fails to reach an address of ours was lost before Twitch gave up.
+async fn tell_mended(
+    house: &House,
+    via: &DeliveryVia,
+    standing: &BTreeMap<ChannelId, Standing>,
+    begun_at: DateTime<Utc>,
+) {
+    let is_posted = matches!(via, DeliveryVia::Webhook { .. });
+    for (channel, of_channel) in standing {
+        let fell_after = match house.stands(channel, of_channel, begun_at) {
+            Ok(None) => None,
+            Ok(Some(stood_at)) if !is_posted => Some(stood_at),
+            Ok(Some(stood_at)) => {
+                house.bearers.heard_until(channel).await.map(|heard| heard.min(stood_at))
+            }
+            Err(NeverCompared) if of_channel.made.is_empty() => None,
+            Err(NeverCompared) => house.bearers.heard_until(channel).await,
+        };
+        if let Some(from) = fell_after {
+            let (from, now) = (from - IN_FLIGHT, house.clock.now());
+            house.tell(missed(channel, from, now, "subscriptions had fallen")).await;
+        }
+    }
+    house.forget_others(standing);
 }
 
 /// Asks in the application's name; with a new token when the old one is taken no longer.
@@ -169,7 +201,11 @@ fn filter(via: &DeliveryVia) -> SubscriptionFilter {
 fn is_by(listed: &ListedSubscription, via: &DeliveryVia) -> bool {
     match via {
         DeliveryVia::Conduit { conduit_id } => listed.conduit_id.as_ref() == Some(conduit_id),
-        DeliveryVia::Webhook { callback, .. } => listed.callback.as_ref() == Some(callback),
+        // Marked by another secret, it is ours still.
+        DeliveryVia::Webhook { callback, .. } => {
+            let place = |address: &str| address.split('?').next().unwrap_or_default().to_owned();
+            listed.callback.as_deref().map(place) == Some(place(callback))
+        }
         DeliveryVia::Socket { session_id } => listed.session_id.as_ref() == Some(session_id),
     }
 }
@@ -177,7 +213,14 @@ fn is_by(listed: &ListedSubscription, via: &DeliveryVia) -> bool {
 /// Fields that a listed condition leaves empty are none.
 fn is_same(listed: &ListedSubscription, order: &SubscriptionOrder) -> bool {
     let said = listed.condition.iter().filter(|(_, value)| !value.is_empty());
-    listed.kind == order.kind && listed.version == order.version && said.eq(order.condition.iter())
+    let is_there = match &order.via {
+        DeliveryVia::Webhook { callback, .. } => listed.callback.as_ref() == Some(callback),
+        _ => true,
+    };
+    is_there
+        && listed.kind == order.kind
+        && listed.version == order.version
+        && said.eq(order.condition.iter())
 }
 
 async fn subscribe(house: &House, order: &SubscriptionOrder) -> Result<(), PlatformError> {

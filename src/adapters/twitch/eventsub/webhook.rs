@@ -2,21 +2,20 @@
 //! taken before it is kept: Twitch sends again what was not answered.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::twitch::eventsub::conduit::tell_mended;
 use crate::adapters::twitch::eventsub::envelope::{ENVELOPE_BYTES_MAX, Envelope, Message};
-use crate::adapters::twitch::eventsub::house::{House, LOOK_EVERY, Told};
+use crate::adapters::twitch::eventsub::house::{House, LOOK_EVERY, Told, hold};
 use crate::adapters::twitch::eventsub::notice::{channel_of, is_withdrawn, missed, notice};
 use crate::adapters::twitch::eventsub::socket::IN_FLIGHT;
 use crate::adapters::twitch::eventsub::standing::keep_standing;
@@ -31,8 +30,12 @@ const AGE_MAX: TimeDelta = TimeDelta::minutes(10);
 const KEPT_MAX: Duration = Duration::from_secs(3);
 /// Twitch sends what was not answered again for about this long: away for no longer, nothing is missed.
 const SENT_AGAIN_FOR: TimeDelta = TimeDelta::minutes(1);
+/// Bytes of the secret's digest that mark an address: enough to tell two secrets apart, too few to find one.
+const MARK_BYTES: usize = 4;
+/// Refusals are told in the log at most this often.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How often the subscriptions are compared.
-const STANDING_EVERY: Duration = Duration::from_mins(1);
+const STANDING_EVERY: Duration = Duration::from_secs(30);
 
 /// A secret for webhooks drawn from a key of the house: the same wherever that key is.
 pub fn webhook_secret(key: &[u8; 32]) -> Secret {
@@ -45,11 +48,34 @@ pub fn webhook_secret(key: &[u8; 32]) -> Secret {
 pub struct WebhookDoor {
     house: Arc<House>,
     secret: Secret,
+    refusals: Mutex<Refusals>,
+}
+
+/// What was refused and not told in the log yet.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    told_at: Option<Instant>,
 }
 
 impl WebhookDoor {
-    pub(super) const fn new(house: Arc<House>, secret: Secret) -> Self {
-        Self { house, secret }
+    pub(super) fn new(house: Arc<House>, secret: Secret) -> Self {
+        Self { house, secret, refusals: Mutex::default() }
+    }
+
+    /// Refuses a message. Anybody can send us some: the log tells of the first, and then of all of a minute at once.
+    fn refuse(&self, why: &str) -> Received {
+        let mut refusals = hold(&self.refusals);
+        refusals.count += 1;
+        if refusals.told_at.is_none_or(|at| at.elapsed() > REFUSALS_TOLD_EVERY) {
+            let count = std::mem::take(&mut refusals.count);
+            tracing::warn!(
+                count,
+                "messages to the address of webhooks were refused, the last one {why}"
+            );
+            refusals.told_at = Some(Instant::now());
+        }
+        Received::Refused
     }
 
     /// Whether Twitch wrote this: HMAC-SHA256 over id, timestamp and raw body, compared in constant time.
@@ -84,10 +110,11 @@ impl WebhookDoor {
                 }
                 self.house.heed(&notice).await;
                 let (kept, is_kept) = oneshot::channel();
-                let told = self.house.out.try_send(Told { notice, kept: Some(kept) });
-                let answered = tokio::time::timeout(KEPT_MAX, is_kept);
-                match (told, answered.await) {
-                    (Ok(()), Ok(Ok(true))) => Received::Taken,
+                if self.house.out.try_send(Told { notice, kept: Some(kept) }).is_err() {
+                    return Received::Busy;
+                }
+                match tokio::time::timeout(KEPT_MAX, is_kept).await {
+                    Ok(Ok(true)) => Received::Taken,
                     _ => Received::Busy,
                 }
             }
@@ -118,17 +145,17 @@ impl Mailbox for WebhookDoor {
         let of = |name: &str| headers.get(&format!("twitch-eventsub-message-{name}"));
         let (Some(id), Some(stamp), Some(signature)) = (of("id"), of("timestamp"), of("signature"))
         else {
-            return Received::Refused;
+            return self.refuse("without a signature");
         };
         if body.len() > ENVELOPE_BYTES_MAX || !self.is_signed(id, stamp, signature, body) {
-            tracing::warn!("a webhook message without a valid signature was refused");
-            return Received::Refused;
+            return self.refuse("with a false signature");
         }
-        let Ok(sent_at) = DateTime::parse_from_rfc3339(stamp) else { return Received::Refused };
+        let Ok(sent_at) = DateTime::parse_from_rfc3339(stamp) else {
+            return self.refuse("without a time");
+        };
         let sent_at = sent_at.with_timezone(&Utc);
         if (self.house.clock.now() - sent_at).abs() > AGE_MAX {
-            tracing::warn!(%sent_at, "a webhook message of another time was refused");
-            return Received::Refused;
+            return self.refuse("of another time");
         }
         self.take(id, sent_at, body).await
     }
@@ -141,23 +168,19 @@ pub(super) async fn watch(
     secret: Secret,
     stop: CancellationToken,
 ) {
-    let via = DeliveryVia::Webhook { callback, secret };
+    let via = DeliveryVia::Webhook { callback: marked(&callback, &secret), secret };
     let mut kept_at: Option<tokio::time::Instant> = None;
     let mut known: Vec<ChannelId> = Vec::new();
-    house.look_around().await;
-    let mut away_since = house
-        .last_listened()
-        .filter(|left| house.clock.now() - *left > SENT_AGAIN_FOR)
-        .map(|left| left - IN_FLIGHT);
+    let speaking = house.speak_up(stop.clone()).await;
+    let began_at = house.clock.now();
+    let mut tells_absence = true;
     loop {
-        let health = house.healths().clone();
-        let place = house.beat(Vec::new(), health).await;
-        let linked = house.bearers.channels().await.unwrap_or_else(|error| {
+        let linked = house.channels().await.unwrap_or_else(|error| {
             tracing::warn!(error = %error.chain(), "cannot read which channels are linked");
             known.clone()
         });
         let is_due = linked != known || kept_at.is_none_or(|at| at.elapsed() >= STANDING_EVERY);
-        if place.rank == 0 && is_due {
+        if house.place().rank == 0 && is_due {
             match keep_standing(&house, &via).await {
                 Ok(standing) => {
                     (known, kept_at) = (linked, Some(tokio::time::Instant::now()));
@@ -169,13 +192,14 @@ pub(super) async fn watch(
                             health.connected_at.get_or_insert(now);
                             standing.opened.tell(health);
                         });
-                    }
-                    tell_mended(&house, &standing).await;
-                    if let Some(from) = away_since.take() {
-                        for channel in standing.keys() {
-                            house.tell(missed(channel, from, now, "spark was not running")).await;
+                        let left = house.last_listened().or_else(|| house.heard_before(channel));
+                        let is_missed = |left: &DateTime<Utc>| began_at - *left > SENT_AGAIN_FOR;
+                        if let Some(left) = left.filter(is_missed).filter(|_| tells_absence) {
+                            let (from, reason) = (left - IN_FLIGHT, "spark was not running");
+                            house.tell(missed(channel, from, began_at, reason)).await;
                         }
                     }
+                    tells_absence = false;
                 }
                 Err(error) => {
                     tracing::warn!("webhooks: {error}");
@@ -191,7 +215,14 @@ pub(super) async fn watch(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    house.leave().await;
+    house.leave(speaking).await;
+}
+
+/// Our address with a mark of the secret: with another secret it is another address, and subscriptions are made anew.
+fn marked(callback: &str, secret: &Secret) -> String {
+    let mark = Sha256::digest(secret.expose().as_bytes());
+    let mark: String = mark.iter().take(MARK_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    format!("{callback}?secret={mark}")
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -74,6 +74,10 @@ pub(super) struct Line<'a> {
     keepalive_at: Instant,
     unused_at: Option<Instant>,
     grace_at: Option<Instant>,
+    /// After an order to reconnect: how long it keeps what it has when its successor is welcomed.
+    lingers: Duration,
+    /// It vanished with its order: what it carried waits for its successor.
+    is_lost: bool,
     ping_at: Instant,
     pong_at: Option<Instant>,
 }
@@ -104,6 +108,8 @@ impl<'a> Line<'a> {
             keepalive_at: begun + keepalive,
             unused_at: (!session.is_used).then(|| begun + stage.seconds(UNUSED_S)),
             grace_at: None,
+            lingers: Duration::ZERO,
+            is_lost: false,
             ping_at: begun + stage.seconds(PING_EVERY_S),
             pong_at: None,
         }
@@ -128,7 +134,8 @@ impl<'a> Line<'a> {
     }
 
     fn next_deadline(&self) -> Instant {
-        let held = (!self.held.is_empty()).then(|| self.held_since + HOLD_MAX);
+        let held =
+            (!self.held.is_empty() && self.lingers.is_zero()).then(|| self.held_since + HOLD_MAX);
         let optional = [self.unused_at, self.grace_at, self.pong_at, held];
         let regular = self.keepalive_at.min(self.ping_at);
         optional.into_iter().flatten().fold(regular, Instant::min)
@@ -164,7 +171,7 @@ impl<'a> Line<'a> {
                 return Err(Ending::Code(4003));
             }
         }
-        if !self.held.is_empty() && self.held_since + HOLD_MAX <= time {
+        if !self.held.is_empty() && self.lingers.is_zero() && self.held_since + HOLD_MAX <= time {
             self.release(0).await?;
         }
         if self.ping_at <= time {
@@ -224,15 +231,35 @@ impl<'a> Line<'a> {
                 Outgoing::Order(frame) => {
                     self.release(0).await?;
                     self.write([frame].into_iter()).await?;
+                    let mut state = self.stage.state();
+                    if state.faults.lost_before_successor {
+                        state.counters.one("lost_before_successor");
+                        self.is_lost = true;
+                        return Err(Ending::Vanish);
+                    }
+                    self.lingers = Duration::from_millis(state.faults.hand_over_late_ms);
+                    drop(state);
                     self.grace_at = Some(Instant::now() + self.stage.seconds(GRACE_S));
                 }
                 Outgoing::HandOver(written) => {
-                    self.release(0).await?;
+                    if self.lingers.is_zero() {
+                        self.release(0).await?;
+                    }
                     // The successor may have gone again; then nobody listens.
                     let _ = written.send(());
+                    if !self.lingers.is_zero() {
+                        let overtaken = self.held.len() as u64;
+                        self.stage.state().counters.add("overtaken", overtaken);
+                        tokio::time::sleep(self.lingers).await;
+                        self.lingers = Duration::ZERO;
+                        self.release(0).await?;
+                    }
                 }
                 Outgoing::Cut(code) => return Err(code.map_or(Ending::Vanish, Ending::Code)),
             }
+        }
+        if !self.lingers.is_zero() {
+            return Ok(());
         }
         self.release(window.saturating_sub(1)).await
     }
@@ -300,7 +327,9 @@ impl<'a> Line<'a> {
                 Ending::Vanish => state.counters.one("vanished"),
                 Ending::Gone => state.counters.one("client_gone"),
             }
-            state.leave(&self.id, ending.status());
+            if !self.is_lost {
+                state.leave(&self.id, ending.status());
+            }
         }
         if let Ending::Code(code) = ending {
             close(&mut self.socket, code).await;

@@ -11,14 +11,13 @@
 mod shard;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::twitch::eventsub::house::{House, LOOK_EVERY, Place};
-use crate::adapters::twitch::eventsub::notice::missed;
-use crate::adapters::twitch::eventsub::socket::{IN_FLIGHT, live};
+use crate::adapters::twitch::eventsub::socket::{LINGER, live};
 use crate::adapters::twitch::eventsub::standing::{Standing, ask_app, keep_standing};
 use crate::domain::audience::channel::ChannelId;
 use crate::ports::audience_source::{Health, State};
@@ -26,8 +25,8 @@ use crate::ports::platform::{Conduit, DeliveryVia, PlatformError, Shard};
 
 use self::shard::ShardLine;
 
-/// How often the subscriptions are compared although no channel was linked or unlinked.
-const STANDING_EVERY: Duration = Duration::from_mins(1);
+/// How often the conduit and its subscriptions are looked at although nothing says that they changed.
+const STANDING_EVERY: Duration = Duration::from_secs(30);
 
 /// A shard of ours and what ends its life.
 struct Held {
@@ -42,22 +41,25 @@ pub(super) async fn watch(house: Arc<House>, shards: u32, stop: CancellationToke
         shards,
         conduit: None,
         held: BTreeMap::new(),
+        made: None,
+        found_at: None,
         standing: BTreeMap::new(),
         kept_at: None,
         stop: stop.clone(),
     };
-    house.look_around().await;
+    let speaking = house.speak_up(stop.clone()).await;
     loop {
         if let Err(error) = watch.look().await {
             tracing::warn!("the conduit: {error}");
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = house.look.notified() => {}
+            // A subscription may have fallen.
+            () = house.look.notified() => watch.kept_at = None,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    house.leave().await;
+    house.leave(speaking).await;
 }
 
 struct Watch {
@@ -65,6 +67,9 @@ struct Watch {
     /// How many the conduit shall have.
     shards: u32,
     conduit: Option<Conduit>,
+    found_at: Option<Instant>,
+    /// The conduit this process made, if it made one.
+    made: Option<String>,
     held: BTreeMap<u32, Held>,
     /// The subscriptions of each channel at the last comparison.
     standing: BTreeMap<ChannelId, Standing>,
@@ -74,8 +79,11 @@ struct Watch {
 
 impl Watch {
     async fn look(&mut self) -> Result<(), PlatformError> {
-        let place = self.house.beat(self.held.keys().copied().collect(), self.health()).await;
-        let conduit = self.conduit().await?;
+        let place = self.house.place();
+        let Some(conduit) = self.conduit(place).await? else {
+            tracing::info!("the conduit is waited for: who listens longest makes it");
+            return Ok(());
+        };
         let listed = ask_app(&self.house, |bearer| {
             let (house, id) = (self.house.clone(), conduit.id.clone());
             async move { house.deliveries.shards(&bearer, &id).await }
@@ -86,13 +94,11 @@ impl Watch {
                 conduit = conduit.id,
                 "the conduit is gone: another one takes its place"
             );
-            (self.conduit, self.kept_at) = (None, None);
-            for (_, held) in std::mem::take(&mut self.held) {
-                held.end.cancel();
-            }
+            self.let_go();
             self.house.look.notify_one();
         }
         self.share_out(&conduit, place, &listed?);
+        self.house.holds(self.held.keys().copied().collect());
         if place.rank == 0 {
             self.keep_standing(&conduit).await?;
         }
@@ -100,18 +106,31 @@ impl Watch {
         Ok(())
     }
 
-    /// The application's conduit: the first there is, or a new one of the size that is set.
-    async fn conduit(&mut self) -> Result<Conduit, PlatformError> {
-        if let Some(conduit) = &self.conduit {
-            return Ok(conduit.clone());
+    /// The application's conduit: the first there is, by its id, so that all who listen settle on the same. Who has listened
+    /// longest makes it when there is none, and gives it the size that is set; `None` until then.
+    async fn conduit(&mut self, place: Place) -> Result<Option<Conduit>, PlatformError> {
+        if self.conduit.is_some() && self.found_at.is_some_and(|at| at.elapsed() < STANDING_EVERY) {
+            return Ok(self.conduit.clone());
         }
         let house = &self.house;
-        let mut conduit = match first_conduit(house).await? {
+        let all = ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
+        let first = all.await?.into_iter().min_by(|a, b| a.id.cmp(&b.id));
+        let (has_first, shards) = (first.is_some(), self.shards);
+        let mut conduit = match first {
             Some(conduit) => conduit,
-            None => make_conduit(house, self.shards).await?,
+            None if place.rank > 0 => return Ok(None),
+            None => {
+                let made = ask_app(house, |bearer| async move {
+                    house.deliveries.create_conduit(&bearer, shards).await
+                });
+                made.await?
+            }
         };
-        if conduit.shards != self.shards {
-            let (id, shards) = (conduit.id.as_str(), self.shards);
+        if !has_first {
+            self.made = Some(conduit.id.clone());
+        }
+        if conduit.shards != shards && place.rank == 0 {
+            let id = conduit.id.as_str();
             tracing::info!(
                 conduit = id,
                 from = conduit.shards,
@@ -123,9 +142,39 @@ impl Watch {
             })
             .await?;
         }
-        tracing::info!(conduit = conduit.id, shards = conduit.shards, "listening by conduit");
-        self.conduit = Some(conduit.clone());
-        Ok(conduit)
+        // Of two processes that made one each, because neither saw the other yet, one gives way.
+        if let Some(spare) = self.made.take_if(|made| *made != conduit.id) {
+            tracing::warn!(spare, conduit = conduit.id, "another spark made a conduit as well");
+            let id = spare.as_str();
+            let gone = ask_app(house, |bearer| async move {
+                house.deliveries.delete_conduit(&bearer, id).await
+            });
+            match gone.await {
+                Ok(()) | Err(PlatformError::NotFound) => {}
+                Err(error) => {
+                    self.made = Some(spare);
+                    return Err(error);
+                }
+            }
+        }
+        if self.conduit.as_ref().is_some_and(|known| known.id != conduit.id) {
+            self.let_go();
+        }
+        if self.conduit.as_ref() != Some(&conduit) {
+            tracing::info!(conduit = conduit.id, shards = conduit.shards, "listening by conduit");
+        }
+        // One that was just made may have a twin that its list does not show yet: it is looked for at the next look.
+        self.found_at = has_first.then(Instant::now);
+        self.conduit = Some(conduit);
+        Ok(self.conduit.clone())
+    }
+
+    /// Leaves the conduit.
+    fn let_go(&mut self) {
+        (self.conduit, self.found_at, self.kept_at) = (None, None, None);
+        for (_, held) in std::mem::take(&mut self.held) {
+            held.end.cancel();
+        }
     }
 
     /// Takes the shards that are ours now, and lets go of those that somebody else has taken.
@@ -139,7 +188,12 @@ impl Watch {
                 || (is_elsewhere && !is_ours(*number, place) && held.line.is_attached());
             if goes {
                 tracing::info!(shard = number, "the shard is listened to by another spark");
-                held.end.cancel();
+                // What Twitch sent before may be on its way.
+                let end = held.end.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    end.cancel();
+                });
             }
             !goes
         });
@@ -158,7 +212,7 @@ impl Watch {
     }
 
     async fn keep_standing(&mut self, conduit: &Conduit) -> Result<(), PlatformError> {
-        let linked = self.house.bearers.channels().await.map_err(PlatformError::Passing)?;
+        let linked = self.house.channels().await.map_err(PlatformError::Passing)?;
         let is_changed = !linked.iter().eq(self.standing.keys());
         if !is_changed && self.kept_at.is_some_and(|at| at.elapsed() < STANDING_EVERY) {
             return Ok(());
@@ -166,7 +220,6 @@ impl Watch {
         let via = DeliveryVia::Conduit { conduit_id: conduit.id.clone() };
         self.standing = keep_standing(&self.house, &via).await?;
         self.kept_at = Some(Instant::now());
-        tell_mended(&self.house, &self.standing).await;
         Ok(())
     }
 
@@ -189,46 +242,9 @@ impl Watch {
     }
 }
 
-async fn first_conduit(house: &House) -> Result<Option<Conduit>, PlatformError> {
-    let all = ask_app(house, |bearer| async move { house.deliveries.conduits(&bearer).await });
-    Ok(all.await?.into_iter().min_by(|a, b| a.id.cmp(&b.id)))
-}
-
-/// Makes one. Two who do so at once both take the first, and the other one goes.
-async fn make_conduit(house: &House, shards: u32) -> Result<Conduit, PlatformError> {
-    let made =
-        ask_app(
-            house,
-            |bearer| async move { house.deliveries.create_conduit(&bearer, shards).await },
-        )
-        .await?;
-    let first = first_conduit(house).await?.unwrap_or_else(|| made.clone());
-    if first.id != made.id {
-        let id = made.id.as_str();
-        ask_app(house, |bearer| async move { house.deliveries.delete_conduit(&bearer, id).await })
-            .await?;
-    }
-    Ok(first)
-}
-
 /// Shards go round among those who listen.
 fn is_ours(shard: u32, place: Place) -> bool {
     usize::try_from(shard).is_ok_and(|shard| shard % place.of == place.rank)
-}
-
-/// Subscriptions that had fallen and stand again: what they would have brought meanwhile may be missing.
-pub(super) async fn tell_mended(house: &House, standing: &BTreeMap<ChannelId, Standing>) {
-    for (channel, _) in standing.iter().filter(|(_, standing)| standing.is_mended) {
-        let now = house.clock.now();
-        if let Some(heard) = house.bearers.heard_until(channel).await {
-            house.tell(missed(channel, heard - IN_FLIGHT, now, "subscriptions had fallen")).await;
-        }
-    }
-}
-
-/// A lock whose holder cannot break what it guards.
-fn hold<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

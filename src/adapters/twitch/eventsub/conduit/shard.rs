@@ -7,9 +7,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use crate::adapters::twitch::eventsub::conduit::hold;
 use crate::adapters::twitch::eventsub::envelope::Subscription;
-use crate::adapters::twitch::eventsub::house::House;
+use crate::adapters::twitch::eventsub::house::{House, hold};
 use crate::adapters::twitch::eventsub::notice::{channel_of, is_withdrawn, missed};
 use crate::adapters::twitch::eventsub::socket::{IN_FLIGHT, Line, Opened};
 use crate::adapters::twitch::eventsub::standing::ask_app;
@@ -27,6 +26,10 @@ const LIST_LAGS_MAX: Duration = Duration::from_secs(10);
 struct Attached {
     session: Option<String>,
     since: Option<Instant>,
+    /// When Twitch was last seen to deliver to it, as far as this process knows.
+    sound_at: Option<DateTime<Utc>>,
+    /// Twitch delivers to it no longer, perhaps since then.
+    dropped: Option<DateTime<Utc>>,
     /// It was attached once by this process: what is missed from here on, the session knows.
     was: bool,
 }
@@ -80,11 +83,22 @@ impl ShardLine {
         let is_sound = shard.is_some_and(|shard| {
             shard.status == "enabled" && shard.session_id.as_deref().is_none_or(|it| self.is_on(it))
         });
+        let now = self.house.clock.now();
         let mut attached = hold(&self.attached);
-        if !is_sound && attached.since.is_some_and(|since| since.elapsed() > LIST_LAGS_MAX) {
+        if is_sound {
+            attached.sound_at = Some(now);
+        } else if attached.since.is_some_and(|since| since.elapsed() > LIST_LAGS_MAX) {
             (attached.session, attached.since) = (None, None);
+            attached.dropped = Some(attached.sound_at.unwrap_or(now));
             self.dropped.notify_one();
         }
+    }
+
+    fn attached_to(&self, session_id: &str) {
+        let now = self.house.clock.now();
+        let mut attached = hold(&self.attached);
+        (attached.session, attached.since) = (Some(session_id.to_owned()), Some(Instant::now()));
+        (attached.sound_at, attached.dropped) = (Some(now), None);
     }
 
     async fn attach(&self, session_id: &str) -> Result<(), PlatformError> {
@@ -101,22 +115,20 @@ impl ShardLine {
         }
     }
 
-    /// Whether something may have been missed before this process took the shard from who had it. Of shards that fell
-    /// silent together, one tells.
+    /// Whether something may have been missed before this process took the shard from who had it.
     fn tells_absence(&self, holder: Option<&Listener>) -> bool {
-        let is_handed_over = self.was_enabled && holder.is_some_and(|it| it.is_alive);
-        !is_handed_over && self.house.tells_absence(holder)
+        !(self.was_enabled && holder.is_some_and(|it| it.is_alive))
     }
 
-    /// Since when a channel may have missed something, when the shard's holder fell silent.
-    async fn deaf_since_absence(
+    /// Since when a channel may have missed something: when the shard's holder spoke last, or when the channel was last heard
+    /// before this process began.
+    fn deaf_since_absence(
         &self,
         channel: &ChannelId,
         holder: Option<&Listener>,
     ) -> Option<DateTime<Utc>> {
-        let heard = self.house.bearers.heard_until(channel).await?;
-        let left = holder.map_or(heard, |holder| holder.seen_at);
-        Some(heard.min(left) - IN_FLIGHT)
+        let heard = self.house.heard_before(channel);
+        holder.map(|holder| holder.seen_at).or(heard).map(|at| at - IN_FLIGHT)
     }
 }
 
@@ -137,9 +149,7 @@ impl Line for ShardLine {
     async fn open(&self, session_id: &str) -> Opened {
         match self.attach(session_id).await {
             Ok(()) => {
-                let mut attached = hold(&self.attached);
-                (attached.session, attached.since) =
-                    (Some(session_id.to_owned()), Some(Instant::now()));
+                self.attached_to(session_id);
                 Opened { confirmed: 1, ..Opened::default() }
             }
             Err(error) => {
@@ -151,13 +161,23 @@ impl Line for ShardLine {
         }
     }
 
-    fn moved(&self, session_id: &str) {
-        let mut attached = hold(&self.attached);
-        (attached.session, attached.since) = (Some(session_id.to_owned()), Some(Instant::now()));
+    async fn complete(&self, _: &str) -> Option<Opened> {
+        None
     }
 
-    async fn dropped(&self) {
-        self.dropped.notified().await;
+    fn moved(&self, session_id: &str) {
+        self.attached_to(session_id);
+    }
+
+    async fn dropped(&self) -> DateTime<Utc> {
+        loop {
+            let notified = self.dropped.notified();
+            let dropped = hold(&self.attached).dropped.take();
+            if let Some(since) = dropped {
+                return since;
+            }
+            notified.await;
+        }
     }
 
     async fn missed(
@@ -167,7 +187,7 @@ impl Line for ShardLine {
         reason: &str,
     ) -> Vec<Notice> {
         let is_first = !std::mem::replace(&mut hold(&self.attached).was, true);
-        let channels = match self.house.bearers.channels().await {
+        let channels = match self.house.channels().await {
             Ok(channels) => channels,
             Err(error) => {
                 tracing::error!(error = %error.chain(), "cannot tell whom a gap concerns");
@@ -179,7 +199,7 @@ impl Line for ShardLine {
         let mut notices = Vec::new();
         for channel in channels {
             let from = match since {
-                None if tells_absence => self.deaf_since_absence(&channel, holder.as_ref()).await,
+                None if tells_absence => self.deaf_since_absence(&channel, holder.as_ref()),
                 since => since,
             };
             notices.extend(from.map(|from| missed(&channel, from, now, reason)));

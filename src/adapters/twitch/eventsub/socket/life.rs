@@ -31,8 +31,10 @@ pub(in crate::adapters::twitch::eventsub) async fn live(
         line.note(&mut |health| health.state = State::Connecting);
         let began = Instant::now();
         let session = Session::new(&house, &line);
-        let lasted = stop.run_until_cancelled(session.last(deaf_since, &reason)).await;
-        let Some(ended) = lasted else { return };
+        let ended = session.last(deaf_since, &reason, &stop).await;
+        if matches!(ended.end, End::Stopped) {
+            return;
+        }
         deaf_since = ended.deaf_since;
         reason = ended.end.to_string();
         if matches!(ended.end, End::Revoked) {

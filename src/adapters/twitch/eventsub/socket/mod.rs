@@ -29,7 +29,7 @@ use crate::ports::audience_source::Health;
 use self::channel::ChannelLine;
 
 pub(super) use self::life::live;
-pub(super) use self::session::IN_FLIGHT;
+pub(super) use self::session::{IN_FLIGHT, LINGER};
 
 /// What a socket is for.
 #[async_trait]
@@ -46,11 +46,14 @@ pub(super) trait Line: Send + Sync {
     /// Makes Twitch deliver to a session that was just welcomed.
     async fn open(&self, session_id: &str) -> Opened;
 
+    /// Asks again for what its session lacks; `None` when it lacks nothing.
+    async fn complete(&self, session_id: &str) -> Option<Opened>;
+
     /// The session goes on under another id: Twitch ordered a reconnect.
     fn moved(&self, session_id: &str);
 
-    /// Resolves when Twitch delivers to this line no longer although its socket lives.
-    async fn dropped(&self);
+    /// Resolves when Twitch delivers to this line no longer although its socket lives: since when it perhaps did not.
+    async fn dropped(&self) -> DateTime<Utc>;
 
     /// It is open: what says that events since then may have been missed.
     async fn missed(
@@ -76,6 +79,8 @@ pub(super) struct Opened {
     pub(super) refused: Vec<(String, String)>,
     /// The permission is gone.
     pub(super) is_revoked: bool,
+    /// Something stands now that this session had lacked, since then.
+    pub(super) lacked_since: Option<DateTime<Utc>>,
 }
 
 impl Opened {
@@ -92,16 +97,16 @@ impl Opened {
 pub(super) async fn watch(house: Arc<House>, stop: CancellationToken) {
     let mut lives: BTreeMap<ChannelId, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
     let mut is_standing_by = false;
+    let speaking = house.speak_up(stop.clone()).await;
     loop {
-        let health = house.healths().clone();
-        let place = house.beat(Vec::new(), health).await;
+        let place = house.place();
         if is_standing_by != (place.rank > 0) {
             is_standing_by = place.rank > 0;
             let what =
                 if is_standing_by { "another spark listens: standing by" } else { "listening" };
             tracing::info!(others = place.of - 1, "{what}");
         }
-        let linked = if is_standing_by { Ok(Vec::new()) } else { house.bearers.channels().await };
+        let linked = if is_standing_by { Ok(Vec::new()) } else { house.channels().await };
         match linked {
             Ok(channels) => {
                 lives.retain(|channel, (end, _)| {
@@ -130,5 +135,5 @@ pub(super) async fn watch(house: Arc<House>, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    house.leave().await;
+    house.leave(speaking).await;
 }

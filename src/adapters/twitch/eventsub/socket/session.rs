@@ -7,11 +7,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use tokio::net::TcpStream;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapters::twitch::eventsub::envelope::{Envelope, Message};
 use crate::adapters::twitch::eventsub::house::House;
@@ -26,6 +28,10 @@ const WELCOME_MAX: Duration = Duration::from_secs(10);
 const KEEPALIVE_S: u64 = 10;
 /// What was sent this long before the last frame that came may have been behind it on the way, and lost with the socket.
 pub(in crate::adapters::twitch::eventsub) const IN_FLIGHT: TimeDelta = TimeDelta::seconds(2);
+/// How long a socket that has a successor is read beside it: what Twitch sent before may be on its way.
+pub(in crate::adapters::twitch::eventsub) const LINGER: Duration = Duration::from_secs(2);
+/// How often a session asks again for what it lacks.
+const COMPLETE_EVERY: Duration = Duration::from_secs(30);
 /// A frame that seems to be older than this comes from a clock that is wrong.
 const LAG_MAX: TimeDelta = TimeDelta::seconds(60);
 /// Silence is forgiven up to this share of the keepalive: lines jitter.
@@ -52,6 +58,8 @@ pub(in crate::adapters::twitch::eventsub) enum End {
     Dropped,
     #[error("the permission was withdrawn")]
     Revoked,
+    #[error("it is wanted no longer")]
+    Stopped,
 }
 
 impl End {
@@ -77,13 +85,18 @@ pub(super) struct Ended {
 pub(super) struct Session<'a> {
     house: &'a Arc<House>,
     line: &'a Arc<dyn Line>,
+    id: String,
+    /// None between the loss of one and the welcome of its successor.
+    socket: Option<Socket>,
+    /// The one before, and until when it is read still.
+    old: Option<(Socket, Instant)>,
     /// When the last frame came: until then everything was heard, once the line is open.
     heard: Option<DateTime<Utc>>,
     keepalive: Duration,
-    /// Under way after a fresh welcome.
-    opening: Option<JoinHandle<Opened>>,
+    /// Under way after a fresh welcome, and again when something was lacking.
+    opening: Option<AbortOnDropHandle<Option<Opened>>>,
     /// A successor that is being dialled on Twitch's order.
-    successor: Option<JoinHandle<Result<Welcomed, End>>>,
+    successor: Option<AbortOnDropHandle<Result<Welcomed, End>>>,
 }
 
 /// A socket that was welcomed.
@@ -93,14 +106,21 @@ struct Welcomed {
     keepalive: Option<Duration>,
 }
 
+/// A frame, or what came instead of one.
+type Read = Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>;
+
 /// What happens next.
 #[expect(clippy::large_enum_variant, reason = "made and taken apart in the same step")]
 enum Next {
-    Frame(Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>),
+    Frame(Read),
+    /// From the socket before.
+    Old(Read),
     Silence,
-    Opened(Result<Opened, JoinError>),
-    Dropped,
+    Opened(Result<Option<Opened>, JoinError>),
+    Complete,
+    Dropped(DateTime<Utc>),
     Successor(Result<Result<Welcomed, End>, JoinError>),
+    Stopped,
 }
 
 impl<'a> Session<'a> {
@@ -108,6 +128,9 @@ impl<'a> Session<'a> {
         Self {
             house,
             line,
+            id: String::new(),
+            socket: None,
+            old: None,
             heard: None,
             keepalive: Duration::from_secs(KEEPALIVE_S),
             opening: None,
@@ -115,75 +138,113 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Connects, opens the line and listens until the end. Nothing was heard since `deaf_since`.
-    pub(super) async fn last(mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> Ended {
-        let end = self.listen(deaf_since, reason).await;
-        let opening = self.opening.take().map(|task| task.abort_handle());
-        let successor = self.successor.take().map(|task| task.abort_handle());
-        for task in opening.into_iter().chain(successor) {
-            task.abort();
+    /// Connects, opens the line and listens until the end, or until `stop` between two frames. Nothing was heard since
+    /// `deaf_since`.
+    pub(super) async fn last(
+        mut self,
+        deaf_since: Option<DateTime<Utc>>,
+        reason: &str,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let end = self.listen(deaf_since, reason, stop).await;
+        // Whoever is wanted no longer has no health either.
+        if !matches!(end, End::Stopped) {
+            self.line.note(&mut |health| health.confirmed = 0);
         }
-        self.line.note(&mut |health| health.confirmed = 0);
         // Never open: it is deaf since it was before.
         Ended { end, deaf_since: self.heard.map(|heard| heard - IN_FLIGHT).or(deaf_since) }
     }
 
-    async fn listen(&mut self, deaf_since: Option<DateTime<Utc>>, reason: &str) -> End {
+    async fn listen(
+        &mut self,
+        deaf_since: Option<DateTime<Utc>>,
+        reason: &str,
+        stop: &CancellationToken,
+    ) -> End {
         let separator = if self.house.socket_url.contains('?') { '&' } else { '?' };
         let url =
             format!("{}{separator}keepalive_timeout_seconds={KEEPALIVE_S}", self.house.socket_url);
-        let mut socket = match dial(&url).await {
-            Ok(welcomed) => {
-                let (line, session) = (self.line.clone(), welcomed.session_id.clone());
-                self.opening = Some(tokio::spawn(async move { line.open(&session).await }));
-                self.welcome(welcomed)
-            }
-            Err(end) => return end,
-        };
+        match stop.run_until_cancelled(dial(&url)).await {
+            None => return End::Stopped,
+            Some(Err(end)) => return end,
+            Some(Ok(welcomed)) => self.welcome(welcomed),
+        }
+        let (line, session) = (self.line.clone(), self.id.clone());
+        let opening = tokio::spawn(async move { Some(line.open(&session).await) });
+        self.opening = Some(AbortOnDropHandle::new(opening));
         let mut deadline = self.deadline();
+        let mut complete_at = Instant::now() + COMPLETE_EVERY;
         loop {
-            match self.next(&mut socket, deadline).await {
+            match self.next(deadline, complete_at, stop).await {
+                Next::Stopped => return End::Stopped,
                 Next::Silence => return End::Silent,
+                Next::Dropped(since) => {
+                    self.heard = self.heard.map(|heard| heard.min(since));
+                    return End::Dropped;
+                }
                 Next::Frame(Some(Ok(Frame::Text(text)))) => {
                     deadline = self.deadline();
                     if let Some(end) = self.hear(text.as_str()).await {
                         return end;
                     }
                 }
-                Next::Frame(Some(Ok(Frame::Close(frame)))) => return closed(frame),
                 // Pings are answered by the library, and say nothing of the subscriptions.
-                Next::Frame(Some(Ok(_))) => {}
-                Next::Frame(Some(Err(error))) => return End::Lost(error.to_string()),
-                Next::Frame(None) => return End::Lost("the connection ended".to_owned()),
-                Next::Dropped => return End::Dropped,
-                Next::Opened(done) => {
+                Next::Frame(Some(Ok(frame))) if !frame.is_close() => {}
+                Next::Frame(lost) => {
+                    let end = ended(lost);
+                    if self.successor.is_none() {
+                        return end;
+                    }
+                    tracing::warn!(
+                        line = self.line.name(),
+                        "lost before its successor came: {end}"
+                    );
+                    self.socket = None;
+                }
+                Next::Old(Some(Ok(Frame::Text(text)))) => {
+                    if let Some(end) = self.hear(text.as_str()).await {
+                        return end;
+                    }
+                }
+                Next::Old(Some(Ok(frame))) if !frame.is_close() => {}
+                Next::Old(_) => self.close_old().await,
+                Next::Complete => {
+                    complete_at = Instant::now() + COMPLETE_EVERY;
+                    if self.opening.is_none() {
+                        let (line, session) = (self.line.clone(), self.id.clone());
+                        let opening = tokio::spawn(async move { line.complete(&session).await });
+                        self.opening = Some(AbortOnDropHandle::new(opening));
+                    }
+                }
+                Next::Opened(Err(error)) => return End::Nothing(error.to_string()),
+                Next::Opened(Ok(opened)) => {
                     self.opening = None;
-                    match done {
-                        Ok(opened) => {
-                            if let Some(end) = self.confirm(&opened) {
-                                return end;
-                            }
-                            let now = self.house.clock.now();
-                            self.heard = Some(now);
-                            for missed in self.line.missed(deaf_since, now, reason).await {
-                                self.house.tell(missed).await;
-                            }
-                        }
-                        Err(error) => return End::Nothing(error.to_string()),
+                    let Some(opened) = opened else { continue };
+                    if let Some(end) = self.confirm(&opened) {
+                        return end;
+                    }
+                    let now = self.house.clock.now();
+                    if self.heard.is_none() {
+                        self.heard = Some(now);
+                        self.tell_missed(deaf_since, now, reason).await;
+                    } else if opened.lacked_since.is_some() {
+                        let reason = "subscriptions were missing";
+                        self.tell_missed(opened.lacked_since, now, reason).await;
                     }
                 }
                 Next::Successor(done) => {
                     self.successor = None;
                     match done.unwrap_or_else(|error| Err(End::Lost(error.to_string()))) {
-                        // The old socket delivered until now; what it still holds comes again or was heard.
                         Ok(welcomed) => {
-                            self.empty(&mut socket).await;
                             self.line.moved(&welcomed.session_id);
-                            socket = self.welcome(welcomed);
+                            self.succeed(welcomed).await;
                             deadline = self.deadline();
                         }
                         Err(end) => {
                             tracing::warn!(line = self.line.name(), "the successor failed: {end}");
+                            if self.socket.is_none() {
+                                return end;
+                            }
                         }
                     }
                 }
@@ -191,14 +252,49 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn next(&mut self, socket: &mut Socket, deadline: Instant) -> Next {
+    async fn next(
+        &mut self,
+        deadline: Instant,
+        complete_at: Instant,
+        stop: &CancellationToken,
+    ) -> Next {
         tokio::select! {
             biased;
-            frame = socket.next() => Next::Frame(frame),
+            () = stop.cancelled() => Next::Stopped,
+            frame = read(self.socket.as_mut()) => Next::Frame(frame),
+            frame = read_until(self.old.as_mut()) => Next::Old(frame),
             done = joined(&mut self.opening) => Next::Opened(done),
             done = joined(&mut self.successor) => Next::Successor(done),
-            () = self.line.dropped() => Next::Dropped,
-            () = tokio::time::sleep_until(deadline) => Next::Silence,
+            since = self.line.dropped() => Next::Dropped(since),
+            () = tokio::time::sleep_until(deadline), if self.socket.is_some() => Next::Silence,
+            () = tokio::time::sleep_until(complete_at) => Next::Complete,
+        }
+    }
+
+    async fn tell_missed(&self, since: Option<DateTime<Utc>>, now: DateTime<Utc>, reason: &str) {
+        for missed in self.line.missed(since, now, reason).await {
+            self.house.tell(missed).await;
+        }
+    }
+
+    /// Goes on with the socket Twitch ordered. The one before is read for a while still; when it was lost first, what
+    /// Twitch would have sent by it may be missing.
+    async fn succeed(&mut self, welcomed: Welcomed) {
+        self.close_old().await;
+        let before = self.socket.take();
+        self.welcome(welcomed);
+        if let Some(socket) = before {
+            self.old = Some((socket, Instant::now() + LINGER));
+        } else {
+            let since = self.heard.map(|heard| heard - IN_FLIGHT);
+            let now = self.house.clock.now();
+            self.tell_missed(since, now, "lost before its successor came").await;
+        }
+    }
+
+    async fn close_old(&mut self) {
+        if let Some((mut socket, _)) = self.old.take() {
+            let _ = tokio::time::timeout(LINGER, socket.close(None)).await;
         }
     }
 
@@ -206,15 +302,15 @@ impl<'a> Session<'a> {
         Instant::now() + self.keepalive.mul_f64(KEEPALIVE_LEEWAY)
     }
 
-    fn welcome(&mut self, welcomed: Welcomed) -> Socket {
+    fn welcome(&mut self, welcomed: Welcomed) {
         self.keepalive = welcomed.keepalive.unwrap_or(self.keepalive);
+        (self.id, self.socket) = (welcomed.session_id, Some(welcomed.socket));
         let now = self.house.clock.now();
         self.line.note(&mut |health| {
             health.state = State::Listening;
             health.connected_at = Some(now);
             health.last_frame_at = Some(now);
         });
-        welcomed.socket
     }
 
     /// Takes a text frame; says whether it ends the session.
@@ -228,9 +324,9 @@ impl<'a> Session<'a> {
                 return None;
             }
         };
-        if self.heard.is_some() {
+        if let Some(heard) = &mut self.heard {
             // By the sender's clock: we may read long after it was written, and what waits behind is lost with the socket.
-            self.heard = Some(envelope.sent_at.unwrap_or(now).clamp(now - LAG_MAX, now));
+            *heard = envelope.sent_at.unwrap_or(now).clamp(now - LAG_MAX, now).max(*heard);
         }
         self.line.note(&mut |health| health.last_frame_at = Some(now));
         match envelope.message {
@@ -246,7 +342,8 @@ impl<'a> Session<'a> {
                 self.house.tell(notice).await;
             }
             Message::Reconnect { url } => {
-                self.successor = Some(tokio::spawn(async move { dial(&url).await }));
+                let dialling = tokio::spawn(async move { dial(&url).await });
+                self.successor = Some(AbortOnDropHandle::new(dialling));
             }
             Message::Revocation(subscription) => {
                 let (kind, status) = (&subscription.kind, subscription.status.as_deref());
@@ -272,16 +369,6 @@ impl<'a> Session<'a> {
         let is_deaf = opened.confirmed == 0;
         self.line.note(&mut |health| opened.tell(health));
         is_deaf.then(|| End::Nothing(first.unwrap_or_default()))
-    }
-
-    /// Hands on what the old socket still holds, then closes it.
-    async fn empty(&mut self, socket: &mut Socket) {
-        while let Some(Some(Ok(frame))) = futures::FutureExt::now_or_never(socket.next()) {
-            if let Frame::Text(text) = frame {
-                let _ = self.hear(text.as_str()).await;
-            }
-        }
-        let _ = tokio::time::timeout(WELCOME_MAX, socket.close(None)).await;
     }
 }
 
@@ -317,8 +404,35 @@ fn closed(frame: Option<CloseFrame>) -> End {
     })
 }
 
+/// Why a socket brings nothing more.
+fn ended(lost: Read) -> End {
+    match lost {
+        Some(Ok(Frame::Close(frame))) => closed(frame),
+        Some(Err(error)) => End::Lost(error.to_string()),
+        _ => End::Lost("the connection ended".to_owned()),
+    }
+}
+
+/// The next frame; never while there is no socket.
+async fn read(socket: Option<&mut Socket>) -> Read {
+    match socket {
+        Some(socket) => socket.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next frame of a socket that is read for a while still; nothing when that is over.
+async fn read_until(old: Option<&mut (Socket, Instant)>) -> Read {
+    match old {
+        Some((socket, until)) => {
+            tokio::time::timeout_at(*until, socket.next()).await.unwrap_or_default()
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// Resolves when a task that runs is over; never while there is none.
-async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+async fn joined<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,

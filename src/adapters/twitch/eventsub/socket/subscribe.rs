@@ -1,6 +1,7 @@
 //! Subscribing after a fresh welcome: everything the channel allows, the most important first, within Twitch's ten seconds.
 //! What stands already from a dead session is taken down first.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,7 +9,6 @@ use futures::stream;
 
 use crate::adapters::twitch::eventsub::catalogue::{CATALOGUE, SubscriptionType};
 use crate::adapters::twitch::eventsub::house::House;
-use crate::adapters::twitch::eventsub::socket::Opened;
 use crate::domain::audience::channel::ChannelId;
 use crate::ports::PortError;
 use crate::ports::platform::{
@@ -22,43 +22,28 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Tries for one subscription: a fault that passes must not cost the others their ten seconds.
 const TRIES_MAX: u32 = 3;
 
-/// Subscribes a session to everything its channel allows.
-pub(super) async fn subscribe_all(house: &House, channel: &ChannelId, session_id: &str) -> Opened {
-    let granted = match house.bearers.scopes(channel).await {
-        Ok(scopes) => scopes,
-        Err(error) => {
-            let refused = vec![("channel".to_owned(), error.chain())];
-            return Opened { refused, ..Opened::default() };
-        }
-    };
+/// Subscribes a session to everything its channel allows but what it `has`; says how each kind went.
+pub(super) async fn subscribe_rest(
+    house: &House,
+    channel: &ChannelId,
+    session_id: &str,
+    has: &BTreeSet<String>,
+) -> Result<Vec<(String, Result<(), PlatformError>)>, PortError> {
+    let granted = house.bearers.scopes(channel).await?;
     let granted: Vec<&str> = granted.iter().map(String::as_str).collect();
     let wanted: Vec<SubscriptionOrder> = CATALOGUE
         .iter()
-        .filter(|kind| !kind.app_token && kind.is_allowed(&granted))
+        .filter(|kind| !kind.app_token && kind.is_allowed(&granted) && !has.contains(kind.kind))
         .map(|kind| order(kind, channel, session_id))
         .collect();
-    let outcomes: Vec<(String, Result<(), PlatformError>)> = stream::iter(wanted)
+    Ok(stream::iter(wanted)
         .map(|order| async move {
             let outcome = subscribe(house, channel, session_id, &order).await;
             (order.kind, outcome)
         })
         .buffered(AT_ONCE)
         .collect()
-        .await;
-    let mut subscribed = Opened::default();
-    for (kind, outcome) in outcomes {
-        match outcome {
-            Ok(()) => subscribed.confirmed += 1,
-            Err(error) => {
-                tracing::warn!(%channel, kind, "cannot subscribe: {error}");
-                subscribed.is_revoked |= matches!(error, PlatformError::Unauthorised);
-                subscribed.refused.push((kind, error.to_string()));
-            }
-        }
-    }
-    subscribed.is_revoked &= subscribed.confirmed == 0;
-    clear_dead(house, channel, session_id).await;
-    subscribed
+        .await)
 }
 
 /// In every field of a condition stands the channel itself: its owner reads its chat and moderates it.
@@ -111,7 +96,7 @@ async fn subscribe(
 }
 
 /// Takes down what dead sessions left: it counts against the limits. A fault here costs nothing that is heard.
-async fn clear_dead(house: &House, channel: &ChannelId, session_id: &str) {
+pub(super) async fn clear_dead(house: &House, channel: &ChannelId, session_id: &str) {
     let cleared = async {
         let bearer: Bearer = house.bearers.bearer(channel).await?;
         let all = house.deliveries.subscriptions(&bearer, &SubscriptionFilter::All).await?;
