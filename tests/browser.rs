@@ -1,6 +1,8 @@
 //! A person in front of a real browser: comes in by the one-time link, plays a moment, judges a clip by key, downloads a
 //! reel; then every page once more under axe, light and dark, and without JavaScript.
 
+#[path = "browser/cameras.rs"]
+mod cameras;
 mod footage;
 
 use std::io::{BufRead, BufReader};

@@ -209,6 +209,10 @@ impl House {
             shelves: shelves.clone(),
             store: media,
             engine: engine_port,
+            footage: spark::use_cases::clips::footage::CameraFootage {
+                footage: Arc::new(spark::adapters::memory::MemoryDvr::default()),
+                clock: clock_port.clone(),
+            },
             clock: clock_port.clone(),
             fonts_dir: "fonts".into(),
             watermark: "SPARK".into(),

@@ -14,6 +14,7 @@ use crate::adapters::chat_files::ChatFiles;
 use crate::adapters::clock::SystemClock;
 use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
 use crate::adapters::host::LinuxHost;
+use crate::adapters::local_dvr::LocalFootage;
 use crate::adapters::local_spool::LocalSpool;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
@@ -40,6 +41,7 @@ use crate::use_cases::audience::elsewhere::ListeningElsewhere;
 use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
+use crate::use_cases::clips::footage::CameraFootage;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
@@ -125,6 +127,7 @@ pub(crate) struct House {
     pub audience_log: PostgresAudienceLog,
     pub boards: Boards,
     pub cameras: Cameras,
+    pub footage: CameraFootage,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
     pub elsewhere: Option<Arc<ListeningElsewhere>>,
@@ -161,11 +164,16 @@ impl House {
             store: store.clone(),
             engine: engine.clone(),
         };
+        let footage = CameraFootage {
+            footage: Arc::new(LocalFootage::at(&config.dvr_folder())),
+            clock: clock.clone(),
+        };
         let clips = Clips {
             ledger: ledger.clone(),
             shelves: shelves.clone(),
             store: store.clone(),
             engine,
+            footage: footage.clone(),
             clock: clock.clone(),
             fonts_dir,
             watermark: config.reels.watermark.clone(),
@@ -225,6 +233,7 @@ impl House {
             audience_log,
             boards,
             cameras,
+            footage,
             source,
             elsewhere,
             mailbox: mailbox.map(|door| Arc::new(door) as Arc<dyn Mailbox>),
@@ -258,6 +267,7 @@ impl House {
             audience: self.audience.clone(),
             boards: self.boards.clone(),
             cameras: self.cameras.clone(),
+            footage: self.footage.clone(),
             mailbox: self.mailbox.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),

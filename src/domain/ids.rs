@@ -63,6 +63,12 @@ impl ClipId {
     pub fn of_moment(moment: MomentId) -> Self {
         Self(uuid::Uuid::new_v5(&moment.as_uuid(), b"clip"))
     }
+
+    /// The id of the clip that a camera gives to a mark: the same mark asks for the same clips.
+    pub fn of_mark(camera: CameraId, at: chrono::DateTime<chrono::Utc>) -> Self {
+        let mark = format!("mark:{}", at.timestamp_millis());
+        Self(uuid::Uuid::new_v5(&camera.as_uuid(), mark.as_bytes()))
+    }
 }
 
 /// Names our ids apart from everybody else's that are made from text.
@@ -82,6 +88,11 @@ impl LiveId {
             &week.as_uuid(),
             format!("live:{video_sha256}:{chat_sha256}").as_bytes(),
         ))
+    }
+
+    /// Stands for what the cameras of a week sent, whoever was on air.
+    pub fn of_cameras(week: WeekId) -> Self {
+        Self(uuid::Uuid::new_v5(&week.as_uuid(), b"cameras"))
     }
 
     /// The id of the live that began on a channel at an instant: every process that hears of it names the same one.

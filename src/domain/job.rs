@@ -31,11 +31,16 @@ pub enum Job {
     CutClip { clip: ClipId },
     /// Render a clip's vertical reel.
     RenderReel { clip: ClipId },
+    /// Cut a clip out of what a camera sent.
+    CutCamera { clip: ClipId },
+    /// Ask for the clips of all cameras around a mark.
+    ClipMark { live: LiveId, offset_ms: i64 },
     /// Ask the platform for what it still knows of a gap in listening.
     FillGap { gap: ToldGap },
 }
 
-/// Jobs of one lane wait for each other. Until the 80 % rule decides, one job a lane at a time.
+/// Jobs of one lane wait for each other. Until the 80 % rule decides, one job a lane at a time; but for cuts that somebody
+/// waits for in the middle of a live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
@@ -44,10 +49,12 @@ pub enum Lane {
     Cut,
     Render,
     Fill,
+    Extract,
 }
 
 impl Lane {
-    pub const ALL: [Self; 5] = [Self::Import, Self::Detect, Self::Cut, Self::Render, Self::Fill];
+    pub const ALL: [Self; 6] =
+        [Self::Import, Self::Detect, Self::Cut, Self::Render, Self::Fill, Self::Extract];
 
     /// The word in the queue.
     pub const fn as_str(self) -> &'static str {
@@ -57,12 +64,16 @@ impl Lane {
             Self::Cut => "cut",
             Self::Render => "render",
             Self::Fill => "fill",
+            Self::Extract => "extract",
         }
     }
 
     /// How many jobs of the lane may run at once, on all machines together.
     pub const fn running_max(self) -> i64 {
-        1
+        match self {
+            Self::Extract => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -86,6 +97,8 @@ impl Job {
             Self::CutClip { .. } => "clips.cut",
             Self::RenderReel { .. } => "clips.render",
             Self::FillGap { .. } => "audience.fill_gap",
+            Self::CutCamera { .. } => "clips.cut_camera",
+            Self::ClipMark { .. } => "clips.of_mark",
         }
     }
 
@@ -96,6 +109,7 @@ impl Job {
             Self::CutClip { .. } => Lane::Cut,
             Self::RenderReel { .. } => Lane::Render,
             Self::FillGap { .. } => Lane::Fill,
+            Self::CutCamera { .. } | Self::ClipMark { .. } => Lane::Extract,
         }
     }
 
@@ -109,6 +123,8 @@ impl Job {
             Self::CutClip { clip } => format!("cut:{clip}"),
             Self::RenderReel { clip } => format!("render:{clip}"),
             Self::FillGap { gap } => format!("fill:{}", gap.key()),
+            Self::CutCamera { clip } => format!("cut-camera:{clip}"),
+            Self::ClipMark { live, offset_ms } => format!("clip-mark:{live}:{offset_ms}"),
         }
     }
 }

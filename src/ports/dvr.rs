@@ -95,6 +95,9 @@ pub trait Footage: Send + Sync {
         to_utc_ns: i64,
     ) -> Result<Vec<PartPlace>, PortError>;
 
+    /// The earliest part of a camera that is still there.
+    async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError>;
+
     /// What a decoder needs before the parts of a recording: `ftyp` and `moov`.
     async fn init(&self, of: &PartPlace) -> Result<Bytes, PortError>;
 

@@ -53,6 +53,8 @@ impl Jobs {
             Job::CutClip { clip } => self.clips.cut(*clip, work).await,
             Job::RenderReel { clip } => self.clips.render(*clip, work).await,
             Job::FillGap { gap } => self.gaps.fill(gap, work).await,
+            Job::CutCamera { clip } => self.clips.cut_camera(*clip, work).await,
+            Job::ClipMark { live, offset_ms } => self.clips.of_mark(*live, *offset_ms, work).await,
         }
     }
 
@@ -60,13 +62,16 @@ impl Jobs {
     pub async fn give_up(&self, job: &Job, reason: &str) -> Result<(), PortError> {
         let reason = reason.to_owned();
         match job {
-            Job::CutClip { clip } => {
+            Job::CutClip { clip } | Job::CutCamera { clip } => {
                 self.clips.give_up(ClipEvent::CutFailed { clip: *clip, reason }).await
             }
             Job::RenderReel { clip } => {
                 self.clips.give_up(ClipEvent::ReelFailed { clip: *clip, reason }).await
             }
-            Job::ImportStream(_) | Job::DetectMoments { .. } | Job::FillGap { .. } => Ok(()),
+            Job::ImportStream(_)
+            | Job::DetectMoments { .. }
+            | Job::FillGap { .. }
+            | Job::ClipMark { .. } => Ok(()),
         }
     }
 
@@ -77,11 +82,17 @@ impl Jobs {
         for view in
             listed.iter().filter(|view| view.state.is_over() && view.state != JobState::Done)
         {
-            let (Job::CutClip { clip } | Job::RenderReel { clip }) = view.job else { continue };
+            let (Job::CutClip { clip } | Job::CutCamera { clip } | Job::RenderReel { clip }) =
+                view.job
+            else {
+                continue;
+            };
             let again = |other: &&JobView| other.job == view.job && !other.state.is_over();
             let Some(card) = self.clips.find(clip).await? else { continue };
             let waits = match view.job {
-                Job::CutClip { .. } => card.clip.state == ClipState::Requested,
+                Job::CutClip { .. } | Job::CutCamera { .. } => {
+                    card.clip.state == ClipState::Requested
+                }
                 _ => {
                     card.clip.state.file().is_some()
                         && matches!(card.clip.reel, ReelState::Requested { .. })
@@ -103,6 +114,8 @@ impl Jobs {
             Job::DetectMoments { .. }
             | Job::CutClip { .. }
             | Job::RenderReel { .. }
+            | Job::CutCamera { .. }
+            | Job::ClipMark { .. }
             | Job::FillGap { .. } => Ok(()),
         }
     }

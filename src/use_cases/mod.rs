@@ -13,17 +13,23 @@ pub mod villa;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use crate::domain::audience::Pseudonym;
 use crate::domain::clips::footage::Inspection;
+use crate::domain::ids::{PersonId, WeekId};
 use crate::domain::job::JobTicket;
 use crate::domain::media::MediaKey;
+use crate::domain::villa::{VillaEvent, WEEK_DAYS, WeekName, week_of};
 use crate::ports::PortError;
-use crate::ports::ledger::CommitError;
+use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::media_engine::{JobWatch, MediaError, MediaProgress};
 use crate::ports::media_store::{MediaStore, StoreError};
+use crate::ports::shelves::{Shelves, cards_of};
+use crate::read_models::WeekCard;
 use tokio_util::sync::CancellationToken;
 
 /// A viewer within one villa week: an HMAC-SHA256 under the week's key (RFC 2104), cut to 128 bits.
@@ -33,6 +39,44 @@ pub(crate) fn pseudonym(key: &[u8; 32], viewer_id: &str) -> Pseudonym {
     let mut viewer = [0; 16];
     viewer.copy_from_slice(&mac.finalize().into_bytes()[..16]);
     Pseudonym(viewer)
+}
+
+/// The villa week of an instant, opened when nobody did: what happens does not wait for paperwork.
+async fn week_at(
+    ledger: &dyn Ledger,
+    shelves: &dyn Shelves,
+    at: DateTime<Utc>,
+) -> Result<WeekId, PortError> {
+    let day = at.date_naive();
+    let weeks: Vec<WeekCard> = cards_of(shelves, Uuid::nil()).await?;
+    let holds_day = |week: &&WeekCard| {
+        week.starts_on <= day && day < week.starts_on + Duration::days(WEEK_DAYS)
+    };
+    let latest = weeks.iter().filter(holds_day).max_by_key(|week| (week.starts_on, week.opened_at));
+    if let Some(week) = latest {
+        return Ok(week.id);
+    }
+    let (name, starts_on) = week_of(day);
+    open_week(ledger, name, starts_on, None).await
+}
+
+/// Opens a week, or finds the one of this name.
+async fn open_week(
+    ledger: &dyn Ledger,
+    name: WeekName,
+    starts_on: NaiveDate,
+    by: Option<PersonId>,
+) -> Result<WeekId, PortError> {
+    let week = WeekId::named(&name.folded());
+    let commit = Commit {
+        events: vec![VillaEvent::Opened { week, name, starts_on, by }.into()],
+        expect: Some(Expectation { subject: week.as_uuid(), events: 0 }),
+        ..Commit::default()
+    };
+    match ledger.commit(commit).await {
+        Ok(_) | Err(CommitError::Conflict | CommitError::LeaseLost) => Ok(week),
+        Err(CommitError::Port(error)) => Err(error),
+    }
 }
 
 /// A piece of slow work in hand: the right to finish it, how far it is, and whether to stop.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::clips::clip::{ClipEvent, ClipTitle, Span};
+use crate::domain::clips::clip::{ClipEvent, ClipSource, ClipTitle, Span};
 use crate::domain::clips::{CLIPS_PROPOSED, REELS_PROPOSED};
 use crate::domain::event::Event;
 use crate::domain::ids::ClipId;
@@ -47,8 +47,14 @@ pub fn react(event: &Event) -> Effects {
         Event::Moment(MomentEvent::Detected { moment, live, rank, found }) => {
             propose(*moment, *live, *rank, found).map_or_else(Effects::none, Effects::event)
         }
-        Event::Clip(ClipEvent::Requested { clip, .. }) => {
+        Event::Clip(ClipEvent::Requested { clip, source: ClipSource::Recording, .. }) => {
             Effects::job(Job::CutClip { clip: *clip })
+        }
+        Event::Clip(ClipEvent::Requested { clip, source: ClipSource::Camera { .. }, .. }) => {
+            Effects::job(Job::CutCamera { clip: *clip })
+        }
+        Event::Live(LiveEvent::Marked { live, offset_ms, .. }) => {
+            Effects::job(Job::ClipMark { live: *live, offset_ms: *offset_ms })
         }
         Event::Clip(
             ClipEvent::Cut { clip, reel_follows: true, .. } | ClipEvent::ReelRequested { clip, .. },
@@ -65,10 +71,7 @@ pub fn react(event: &Event) -> Effects {
             | ClipEvent::ReelFailed { .. },
         )
         | Event::Live(
-            LiveEvent::Analysed { .. }
-            | LiveEvent::Began { .. }
-            | LiveEvent::Marked { .. }
-            | LiveEvent::Ended { .. },
+            LiveEvent::Analysed { .. } | LiveEvent::Began { .. } | LiveEvent::Ended { .. },
         )
         | Event::Camera(_)
         | Event::Villa(_)
@@ -95,6 +98,7 @@ fn propose(
     Some(ClipEvent::Requested {
         clip: ClipId::of_moment(moment),
         live,
+        source: ClipSource::Recording,
         moment: Some(moment),
         span,
         title,

@@ -16,6 +16,7 @@ use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
 use crate::use_cases::clips::Clips;
+use crate::use_cases::clips::footage::CameraFootage;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
@@ -87,6 +88,7 @@ pub struct Parts {
     pub audience: Audience,
     pub boards: Boards,
     pub cameras: Cameras,
+    pub footage: CameraFootage,
     /// Takes what Twitch posts; none unless events come by webhook.
     pub mailbox: Option<Arc<dyn Mailbox>>,
     pub store: Arc<dyn MediaStore>,

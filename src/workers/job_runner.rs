@@ -1,4 +1,4 @@
-//! Takes jobs off the queue, one worker a lane, keeps their leases and hears when people want them to stop.
+//! Takes jobs off the queue, as many workers a lane as it may run at once, keeps their leases and hears when people want them to stop.
 
 use std::time::Duration;
 
@@ -22,7 +22,9 @@ const FAULT_PAUSE: Duration = Duration::from_secs(2);
 pub async fn run(jobs: Jobs, worker: String, stop: CancellationToken) {
     let mut lanes = JoinSet::new();
     for lane in Lane::ALL {
-        lanes.spawn(run_lane(jobs.clone(), lane, worker.clone(), stop.clone()));
+        for _ in 0..lane.running_max() {
+            lanes.spawn(run_lane(jobs.clone(), lane, worker.clone(), stop.clone()));
+        }
     }
     lanes.spawn(settle(jobs, stop));
     while lanes.join_next().await.is_some() {}

@@ -91,6 +91,8 @@ async fn what_is_written_is_listed_by_its_time_and_read_again() {
         let some = footage.parts(camera(1), from, to).await.unwrap();
         assert_eq!(some, written[13..17], "over the end of a file and of the day");
         assert_eq!(footage.parts(camera(2), 0, i64::MAX).await.unwrap(), []);
+        assert_eq!(footage.first(camera(1)).await.unwrap(), Some(written[0]));
+        assert_eq!(footage.first(camera(2)).await.unwrap(), None);
         let mut files: Vec<u32> = written.iter().map(|place| place.file).collect();
         files.dedup();
         assert_eq!(files, [1, 2, 3], "a file a minute of the clock");

@@ -72,6 +72,7 @@ pub(crate) fn clip_requested(n: u128) -> Event {
     ClipEvent::Requested {
         clip: clip(n),
         live: live(1),
+        source: spark::domain::clips::ClipSource::Recording,
         moment: None,
         span: Span::try_new(10_000, 55_000, 600_000).unwrap(),
         title: ClipTitle::try_new("Le moment").unwrap(),

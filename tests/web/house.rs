@@ -13,8 +13,8 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryPeople, MemoryRecorder,
-    MemorySpool, MemoryVault, MemoryViewerSamples,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryMediaEngine, MemoryPeople,
+    MemoryRecorder, MemorySpool, MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
@@ -35,6 +35,7 @@ use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
 use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
+use spark::use_cases::clips::footage::CameraFootage;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
 use spark::use_cases::live::Lives;
@@ -264,11 +265,13 @@ fn parts(
         store: store.clone(),
         engine: engine.clone(),
     };
+    let footage = CameraFootage { footage: Arc::new(MemoryDvr::default()), clock: clock.clone() };
     let clips = Clips {
         ledger: database.clone(),
         shelves: database.clone(),
         store: store.clone(),
         engine,
+        footage: footage.clone(),
         clock: clock.clone(),
         fonts_dir: std::path::PathBuf::new(),
         watermark: String::new(),
@@ -293,6 +296,7 @@ fn parts(
             clips: clips.clone(),
             gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
         },
+        footage,
         cameras: Cameras {
             ledger: database.clone(),
             shelves: database.clone(),

@@ -195,3 +195,56 @@ async fn what_each_camera_sends_and_what_is_wrong_is_told_in_words() {
     assert!(place("Cuisine n'est pas enregistrée") < place("Salon : pas de son"), "worst first");
     assert!(!page.contains("Ajouter une caméra"), "a streamer looks and touches nothing");
 }
+
+#[tokio::test]
+async fn a_camera_without_a_picture_says_so_and_nothing_is_served_of_it() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    let path = format!("/regie/cameras/{camera}");
+    let (status, page) = read(&house, &admin, &format!("{path}/image")).await;
+    assert!(status == StatusCode::OK && page.contains("Rien n'est encore enregistré"));
+    let recording = Uuid::from_u128(9);
+    for missing in [
+        "flux.m3u8?depuis=0".to_owned(),
+        "flux.m3u8?depuis=9223372036854775807".to_owned(),
+        format!("flux/{recording}/init.mp4"),
+        format!("flux/{recording}/init.mp4?t=9223372036854775807"),
+        format!("flux/{recording}/1-4294967295.m4s?t=-9223372036854775808"),
+        format!("flux/{recording}/2-1.m4s"),
+        format!("flux/{recording}/..%2Fkey.m4s"),
+    ] {
+        let (status, _) = read(&house, &admin, &format!("{path}/{missing}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{missing}");
+    }
+    let marked = submit(&house, &admin, "/regie/repere", "").await;
+    assert_eq!(header(&marked, "location"), "/regie?dit=repere-vide");
+}
+
+#[tokio::test]
+async fn a_clip_of_a_camera_is_asked_for_by_the_clock_of_the_villa() {
+    let house = House::open().await;
+    let editor = house.sign_in(Role::Editor).await;
+    let admin = house.sign_in(Role::Admin).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    let path = format!("/regie/cameras/{camera}/extrait");
+    for (form, told) in [
+        ("jour=2026-11-18&debut=tantôt&fin=21:04:30&titre=Oh", "heure de la villa"),
+        ("jour=hier&debut=21:04:00&fin=21:04:30&titre=Oh", "2026-11-18"),
+        ("jour=2026-11-18&debut=21:00:00&fin=21:10:00&titre=Oh", "1 à 180 secondes"),
+        ("jour=2026-11-18&debut=21:04:00&fin=21:04:30&titre=+", "1 à 80 caractères"),
+        ("jour=2026-03-29&debut=02:30:00&fin=02:30:20&titre=Oh", "n'existe pas"),
+    ] {
+        let response = submit(&house, &editor, &path, form).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{form}");
+        let page = response.text().await.unwrap().replace("&#39;", "'");
+        assert!(page.contains(told), "{form}: {page}");
+    }
+    let form = "jour=2026-11-18&debut=23:59:45.5&fin=0:00:10&titre=Minuit";
+    let asked = submit(&house, &editor, &path, form).await;
+    let there = header(&asked, "location").to_owned();
+    assert!(there.starts_with("/semaines/") && there.contains("/clips?clip="), "{there}");
+    let (_, page) = read(&house, &editor, &there).await;
+    assert!(page.contains("Minuit") && page.contains("caméra Salon"), "{page}");
+    assert!(page.contains("23\u{a0}h\u{a0}59"), "{page}");
+}

@@ -58,6 +58,21 @@ impl Footage for LocalFootage {
         .await
     }
 
+    async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError> {
+        self.on_thread("find the first part in", move |folder| {
+            for day in days(folder, camera)? {
+                for path in files(&day)? {
+                    let Some((_, name)) = name_in(&path, camera) else { continue };
+                    if let Some(first) = read_index(&path, name)?.parts.first() {
+                        return Ok(Some(*first));
+                    }
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
     async fn init(&self, of: &PartPlace) -> Result<Bytes, PortError> {
         let of = *of;
         self.on_thread("read a recording's head in", move |folder| {

@@ -130,6 +130,12 @@ impl Footage for MemoryDvr {
         Ok(places)
     }
 
+    async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError> {
+        let state = self.state();
+        let of = state.parts.iter().map(|(place, _)| *place).filter(|it| it.camera == camera);
+        Ok(of.min_by_key(|place| place.utc_ns))
+    }
+
     async fn init(&self, of: &PartPlace) -> Result<Bytes, PortError> {
         let state = self.state();
         let start = state.starts.iter().find(|start| start.recording == of.recording);

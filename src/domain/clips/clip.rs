@@ -1,9 +1,10 @@
 //! A clip's life: requested, cut, approved or rejected; and its reel's: asked for, rendered.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clips::reel_plan::Layout;
-use crate::domain::ids::{ClipId, LiveId, MomentId, PersonId};
+use crate::domain::ids::{CameraId, ClipId, LiveId, MomentId, PersonId};
 use crate::domain::media::MediaObject;
 
 /// Shortest clip, in milliseconds.
@@ -109,6 +110,17 @@ pub struct Reel {
     pub true_peak_dbtp: Option<f64>,
 }
 
+/// What a clip is cut from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum ClipSource {
+    /// The recording of its live; the span counts from its start.
+    #[default]
+    Recording,
+    /// What a camera sent; the span counts from `begins_at`, by the wall clock.
+    Camera { camera: CameraId, name: String, begins_at: DateTime<Utc> },
+}
+
 /// What happened to a clip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -117,6 +129,8 @@ pub enum ClipEvent {
     Requested {
         clip: ClipId,
         live: LiveId,
+        #[serde(default)]
+        source: ClipSource,
         moment: Option<MomentId>,
         span: Span,
         title: ClipTitle,
@@ -243,6 +257,8 @@ pub enum ReelState {
 pub struct Clip {
     pub id: ClipId,
     pub live: LiveId,
+    #[serde(default)]
+    pub source: ClipSource,
     pub moment: Option<MomentId>,
     pub span: Span,
     pub title: ClipTitle,
@@ -263,12 +279,14 @@ impl Clip {
 
     /// The clip that a request begins.
     pub fn begun_by(event: &ClipEvent) -> Option<Self> {
-        let ClipEvent::Requested { clip, live, moment, span, title, reel, .. } = event else {
+        let ClipEvent::Requested { clip, live, source, moment, span, title, reel, .. } = event
+        else {
             return None;
         };
         Some(Self {
             id: *clip,
             live: *live,
+            source: source.clone(),
             moment: *moment,
             span: *span,
             title: title.clone(),
@@ -376,6 +394,7 @@ mod tests {
         Clip::begun_by(&ClipEvent::Requested {
             clip: ClipId::from_uuid(nil),
             live: LiveId::from_uuid(nil),
+            source: ClipSource::Recording,
             moment: None,
             span: Span::try_new(0, 45_000, 60_000).expect("a span"),
             title: ClipTitle::try_new("Solo de guitare").expect("a title"),

@@ -9,7 +9,8 @@ pub mod reel_plan;
 pub mod safe_zone;
 
 pub use clip::{
-    Clip, ClipError, ClipEvent, ClipFile, ClipState, ClipTitle, Reel, ReelState, Span, SpanError,
+    Clip, ClipError, ClipEvent, ClipFile, ClipSource, ClipState, ClipTitle, Reel, ReelState, Span,
+    SpanError,
 };
 
 /// How many of an import's best moments become clips to approve.

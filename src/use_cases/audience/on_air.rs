@@ -9,14 +9,14 @@ use uuid::Uuid;
 use crate::domain::audience::ToldGap;
 use crate::domain::audience::channel::{Seen, ViewerSample};
 use crate::domain::event::{Event, Recorded};
-use crate::domain::ids::{LiveId, WeekId};
+use crate::domain::ids::LiveId;
 use crate::domain::live::LiveEvent;
-use crate::domain::villa::{VillaEvent, WEEK_DAYS, week_of};
 use crate::ports::PortError;
 use crate::ports::ledger::{Commit, CommitError, Expectation};
 use crate::ports::shelves::cards_of;
 use crate::read_models::{BroadcastCard, WeekCard};
 use crate::use_cases::audience::Audience;
+use crate::use_cases::week_at;
 
 /// What is said this long after the end of a stream still belongs to it, in minutes: people talk on.
 const TALK_AFTER_MIN: i64 = 10;
@@ -128,7 +128,7 @@ impl Audience {
         if is_known(&self.on_air()) {
             return Ok(live);
         }
-        let week = self.week_of(started_at).await?;
+        let week = week_at(&*self.ledger, &*self.shelves, started_at).await?;
         let began = LiveEvent::Began {
             live,
             week,
@@ -198,25 +198,6 @@ impl Audience {
         let ended = LiveEvent::Ended { live, ended_at };
         let commit = Commit { events: vec![ended.into()], ..Commit::default() };
         said(self.ledger.commit(commit).await.map(|_| ()))
-    }
-
-    /// The villa week of a day, opened when nobody did: the live does not wait for paperwork.
-    async fn week_of(&self, at: DateTime<Utc>) -> Result<WeekId, PortError> {
-        let day = at.date_naive();
-        let weeks: Vec<WeekCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
-        let holds_day = |week: &&WeekCard| {
-            week.starts_on <= day && day < week.starts_on + Duration::days(WEEK_DAYS)
-        };
-        let latest =
-            weeks.iter().filter(holds_day).max_by_key(|week| (week.starts_on, week.opened_at));
-        if let Some(week) = latest {
-            return Ok(week.id);
-        }
-        let (name, starts_on) = week_of(day);
-        let week = WeekId::named(&name.folded());
-        let opened = VillaEvent::Opened { week, name, starts_on, by: None };
-        self.say_first(week.as_uuid(), opened).await?;
-        Ok(week)
     }
 
     /// Writes the first event of a subject, unless somebody else was first.

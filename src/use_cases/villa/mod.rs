@@ -9,12 +9,13 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use crate::domain::ids::{PersonId, WeekId};
-use crate::domain::villa::{VillaEvent, WeekName};
+use crate::domain::villa::WeekName;
 use crate::ports::PortError;
-use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
+use crate::ports::ledger::Ledger;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::ports::viewer_samples::ViewerSamples;
 use crate::read_models::WeekCard;
+use crate::use_cases::open_week;
 
 /// Villa weeks.
 #[derive(Clone)]
@@ -32,16 +33,7 @@ impl Weeks {
         starts_on: NaiveDate,
         by: Option<PersonId>,
     ) -> Result<WeekId, PortError> {
-        let week = WeekId::named(&name.folded());
-        let commit = Commit {
-            events: vec![VillaEvent::Opened { week, name, starts_on, by }.into()],
-            expect: Some(Expectation { subject: week.as_uuid(), events: 0 }),
-            ..Commit::default()
-        };
-        match self.ledger.commit(commit).await {
-            Ok(_) | Err(CommitError::Conflict | CommitError::LeaseLost) => Ok(week),
-            Err(CommitError::Port(error)) => Err(error),
-        }
+        open_week(&*self.ledger, name, starts_on, by).await
     }
 
     /// All weeks, the latest first.

@@ -266,6 +266,7 @@ fn lane_row(depth: &LaneDepth) -> LaneRow {
             Lane::Cut => "Découpes",
             Lane::Render => "Reels",
             Lane::Fill => "Rattrapages",
+            Lane::Extract => "Extraits",
         },
         waiting: count(depth.waiting.max(0) as u64),
         running: count(depth.running.max(0) as u64),

@@ -55,6 +55,8 @@ impl JobRow {
         let (what, icon) = match &view.job {
             Job::ImportStream(_) => ("Import de", "upload"),
             Job::DetectMoments { .. } => ("Recherche des moments de", "zap"),
+            Job::CutCamera { .. } => ("Extrait de", "scissors"),
+            Job::ClipMark { .. } => ("Extraits du repère pour", "flag"),
             Job::CutClip { .. } => ("Découpe de", "scissors"),
             Job::RenderReel { .. } => ("Reel de", "smartphone"),
             Job::FillGap { .. } => ("Rattrapage d'un trou dans l'écoute de", "radio"),
@@ -121,7 +123,9 @@ pub(super) async fn list(
     user: User,
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Problem> {
-    let jobs = app.jobs.list().await?;
+    let mut jobs = app.jobs.list().await?;
+    // A mark without a camera asks for nothing: it is worth no line once it is done.
+    jobs.retain(|view| !(matches!(view.job, Job::ClipMark { .. }) && view.state == JobState::Done));
     let (failed, rest): (Vec<_>, Vec<_>) =
         jobs.into_iter().partition(|view| view.state == JobState::Failed);
     let (mut over, under_way): (Vec<_>, Vec<_>) =
@@ -174,8 +178,11 @@ pub(super) async fn rows(app: &App, views: &[JobView]) -> Result<Vec<JobRow>, Po
                 rows.push(JobRow::new(view, &order.title, now));
                 continue;
             }
-            Job::DetectMoments { live } => live.to_string(),
-            Job::CutClip { clip } | Job::RenderReel { clip } => clip.to_string(),
+            Job::DetectMoments { live } | Job::ClipMark { live, .. } => live.to_string(),
+            Job::CutClip { clip } | Job::CutCamera { clip } | Job::RenderReel { clip } => {
+                clip.to_string()
+            }
+
             Job::FillGap { gap } => gap.channel.to_string(),
         };
         let subject = match known.entry(key) {
@@ -191,7 +198,8 @@ async fn subject(app: &App, job: &Job) -> Result<String, PortError> {
     let title = match job {
         Job::ImportStream(order) => Some(order.title.clone()),
         Job::DetectMoments { live } => app.lives.find(*live).await?.map(|card| card.title),
-        Job::CutClip { clip } | Job::RenderReel { clip } => {
+        Job::ClipMark { .. } => Some("toutes les caméras".to_owned()),
+        Job::CutClip { clip } | Job::CutCamera { clip } | Job::RenderReel { clip } => {
             app.clips.find(*clip).await?.map(|card| card.clip.title.as_str().to_owned())
         }
         Job::FillGap { gap } => {

@@ -5,6 +5,7 @@ mod channels;
 mod clips;
 mod direct;
 mod erasure;
+mod footage;
 mod french;
 mod health;
 mod jobs;
@@ -59,6 +60,15 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/regie/cameras/{id}/cle", Access::Needs(ManageCameras), studio::draw_key)
         .post("/regie/cameras/{id}/nom", Access::Needs(ManageCameras), studio::rename)
         .post("/regie/cameras/{id}/retirer", Access::Needs(ManageCameras), studio::retire)
+        .get("/regie/cameras/{id}/image", Access::Needs(SeeMoments), footage::show)
+        .get("/regie/cameras/{id}/flux.m3u8", Access::Needs(SeeMoments), footage::playlist)
+        .get(
+            "/regie/cameras/{id}/flux/{recording}/{file}",
+            Access::Needs(SeeMoments),
+            footage::part,
+        )
+        .post("/regie/cameras/{id}/extrait", Access::Needs(RequestClip), footage::extract)
+        .post("/regie/repere", Access::Needs(MarkMoment), studio::mark)
         .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
         .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)
         .get("/directs/{id}/clips", Access::Needs(SeeClips), clips::of_live)

@@ -114,6 +114,10 @@ fn sentence(code: &str) -> Option<&'static str> {
     Some(match code {
         "semaine-ouverte" => "La semaine est ouverte. Importez-y un premier direct.",
         "moment-marque" => "C'est marqué.",
+        "repere-pose" => {
+            "Repère posé : chaque caméra donne son extrait, sous « Clips » de la semaine."
+        }
+        "repere-vide" => "Aucune caméra n'enregistre : il n'y a rien à extraire.",
         "clip-demande" => "Le clip est demandé : il se découpe, vous le verrez ici.",
         "clip-valide" => "Clip validé.",
         "clip-ecarte" => "Clip écarté. Vous le retrouverez sous « Écartés ».",

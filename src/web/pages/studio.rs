@@ -77,6 +77,10 @@ struct StudioPage {
 
 impl StudioPage {
     const NAME_CHARS_MAX: usize = CAMERA_NAME_CHARS_MAX;
+
+    fn records(&self) -> bool {
+        self.cameras.iter().any(|row| row.figures.is_some())
+    }
 }
 
 #[derive(Template)]
@@ -190,6 +194,12 @@ pub(super) async fn retire(
 ) -> Result<Redirect, Problem> {
     app.cameras.retire(id, Some(user.person.id)).await?;
     Ok(Redirect::to("/regie?dit=camera-retiree"))
+}
+
+/// `POST /regie/repere`: marks this instant: every camera that records gives its clip.
+pub(super) async fn mark(State(app): State<App>, user: User) -> Result<Redirect, Problem> {
+    let (_, count) = app.clips.mark_cameras(app.clock.now(), Some(user.person.id)).await?;
+    Ok(Redirect::to(if count > 0 { "/regie?dit=repere-pose" } else { "/regie?dit=repere-vide" }))
 }
 
 async fn studio(

@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::domain::accounts::Permission;
 use crate::domain::clips::clip::TITLE_CHARS_MAX;
-use crate::domain::clips::{ClipState, ReelState};
+use crate::domain::clips::{Clip, ClipSource, ClipState, ReelState};
 use crate::domain::ids::{ClipId, LiveId, WeekId};
 use crate::domain::media::MediaObject;
 use crate::read_models::{ClipCard, LiveCard, WeekCard};
-use crate::web::pages::french::{When, bytes, length, number, timecode};
+use crate::web::pages::french::{When, bytes, clock, length, number, timecode};
 use crate::web::pages::shell::{Paging, Place, Shell, escaped, matches};
 use crate::web::{App, Problem, User, page};
 
@@ -273,7 +273,8 @@ pub(super) async fn of_week(
 ) -> Result<Html<String>, Problem> {
     let week = app.weeks.find(week).await?.ok_or_else(Problem::not_found)?;
     let lives = app.lives.of_week(week.id).await?;
-    let clips = try_join_all(lives.iter().map(|live| app.clips.of_live(live.id))).await?;
+    let ids = lives.iter().map(|live| live.id).chain([LiveId::of_cameras(week.id)]);
+    let clips = try_join_all(ids.map(|live| app.clips.of_live(live))).await?;
     let scope = Scope::Week { week, lives };
     page(&clips_page(&user, scope, clips.into_iter().flatten().collect(), 0, asked, None))
 }
@@ -389,6 +390,22 @@ fn is_under_way(card: &ClipCard) -> bool {
     }
 }
 
+/// Where a clip begins: in its recording, or by the clock of the villa.
+fn instant(clip: &Clip) -> String {
+    match &clip.source {
+        ClipSource::Recording => timecode(clip.span.from_ms),
+        ClipSource::Camera { begins_at, .. } => clock(*begins_at),
+    }
+}
+
+/// What a clip is cut from.
+fn origin(clip: &Clip, scope: &Scope) -> String {
+    match &clip.source {
+        ClipSource::Recording => scope.title_of(clip.live),
+        ClipSource::Camera { name, .. } => format!("caméra {name}"),
+    }
+}
+
 fn link(object: &MediaObject) -> String {
     format!("/media/{}", object.key)
 }
@@ -397,7 +414,7 @@ fn strip(card: &ClipCard, href: String, is_here: bool, scope: &Scope) -> Strip {
     let clip = &card.clip;
     let live = match scope {
         Scope::Live { .. } => None,
-        Scope::Week { .. } => Some(scope.title_of(clip.live)),
+        Scope::Week { .. } => Some(origin(clip, scope)),
     };
     Strip {
         id: clip.id,
@@ -405,7 +422,7 @@ fn strip(card: &ClipCard, href: String, is_here: bool, scope: &Scope) -> Strip {
         title: clip.title.as_str().to_owned(),
         poster: clip.state.file().map(|cut| link(&cut.poster)),
         length: length(clip.span.ms()),
-        at: timecode(clip.span.from_ms),
+        at: instant(clip),
         live,
         state: match &clip.state {
             ClipState::Requested => Some(("découpe en cours", "loader-circle", "live")),
@@ -444,7 +461,7 @@ fn detail(
             }
         }
     };
-    let mut facts = vec![timecode(clip.span.from_ms), length(clip.span.ms())];
+    let mut facts = vec![instant(clip), length(clip.span.ms())];
     facts.extend(cut.map(|cut| bytes(cut.file.bytes)));
     Detail {
         id: clip.id,
@@ -459,7 +476,7 @@ fn detail(
         },
         reencoded: cut.and_then(|cut| cut.reencoded_because.clone()),
         facts: facts.join(" · "),
-        live_title: scope.title_of(clip.live),
+        live_title: origin(clip, scope),
         moment: clip.moment.map(|moment| format!("/directs/{}/moments?moment={moment}", clip.live)),
         download: cut.map(|cut| saved_as(&cut.file, clip.title.as_str(), "clip")),
         reel,

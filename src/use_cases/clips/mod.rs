@@ -1,22 +1,31 @@
-//! Clips: request, cut, judge, rename; and their reels.
+//! Clips: request, cut, judge, rename; and their reels. What cameras sent is played and cut while they record.
 
-use std::path::PathBuf;
+mod cameras;
+pub mod footage;
+mod playlist;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::clips::clip::ClipEvent;
 use crate::domain::clips::footage::Inspection;
 use crate::domain::clips::reel_plan::{Layout, ReelPlan, Watermark};
-use crate::domain::clips::{Clip, ClipError, ClipFile, ClipTitle, Reel, ReelState, Span};
+use crate::domain::clips::{
+    Clip, ClipError, ClipFile, ClipSource, ClipTitle, Reel, ReelState, Span,
+};
 use crate::domain::event::Event;
 use crate::domain::ids::{ClipId, LiveId, PersonId};
 use crate::domain::media::MediaObject;
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
-use crate::ports::media_engine::{CutMethod, CutOrder, MediaEngine, PosterOrder, ReelOrder};
+use crate::ports::media_engine::{
+    CutMethod, CutOrder, CutReport, MediaEngine, PosterOrder, ReelOrder,
+};
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::{ClipCard, LiveCard};
+use crate::use_cases::clips::footage::CameraFootage;
 use crate::use_cases::{Work, WorkError, read_inspection};
 
 /// Widest still of a clip, in pixels.
@@ -33,6 +42,7 @@ pub struct Clips {
     pub shelves: Arc<dyn Shelves>,
     pub store: Arc<dyn MediaStore>,
     pub engine: Arc<dyn MediaEngine>,
+    pub footage: CameraFootage,
     pub clock: Arc<dyn Clock>,
     /// Folder of the charter's fonts, for titles.
     pub fonts_dir: PathBuf,
@@ -79,6 +89,7 @@ impl Clips {
         let event = ClipEvent::Requested {
             clip,
             live,
+            source: ClipSource::Recording,
             moment: None,
             span,
             title,
@@ -134,15 +145,27 @@ impl Clips {
         let output = folder.0.join("clip.mp4");
         let order = CutOrder { source, key_frames, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
+        self.keep_cut(id, report, &output, &folder, work).await
+    }
+
+    /// Keeps a cut and a still of it.
+    async fn keep_cut(
+        &self,
+        id: ClipId,
+        report: CutReport,
+        output: &Path,
+        folder: &Workspace,
+        work: &Work,
+    ) -> Result<(), WorkError> {
         let still = folder.0.join("poster.jpg");
         let poster = PosterOrder {
-            source: output.clone(),
+            source: output.to_owned(),
             at_s: report.duration_s * POSTER_SHARE,
             width_max: POSTER_WIDTH_MAX,
             output: still.clone(),
         };
         self.engine.poster(poster, &work.step(0.85, 0.95, "Image du clip")).await?;
-        let file = self.store.adopt(&output, "clips", "mp4").await?;
+        let file = self.store.adopt(output, "clips", "mp4").await?;
         let poster = self.store.adopt(&still, "posters", "jpg").await?;
         let reencoded_because = match report.method {
             CutMethod::SmartCut => None,

@@ -1,0 +1,163 @@
+//! Clips of what cameras sent: asked for by hand or by a mark, cut while they record.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::domain::clips::clip::ClipEvent;
+use crate::domain::clips::{ClipError, ClipSource, ClipTitle, Span};
+use crate::domain::event::Event;
+use crate::domain::ids::{ClipId, LiveId, PersonId, WeekId};
+use crate::ports::PortError;
+use crate::ports::ledger::Commit;
+use crate::ports::media_engine::CutOrder;
+use crate::ports::shelves::{cards_of, find_card};
+use crate::read_models::{BroadcastCard, CameraCard};
+use crate::use_cases::clips::footage::FootageError;
+use crate::use_cases::clips::{Clips, ClipsError, Workspace};
+use crate::use_cases::{Work, WorkError, week_at};
+
+/// A mark comes after what it is about: its clips begin and end so long before and after it.
+const MARK_BEFORE: TimeDelta = TimeDelta::seconds(30);
+const MARK_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// What a camera sent is on the disk so soon, or not at all; and how often that is looked at.
+const DURABLE_WITHIN: TimeDelta = TimeDelta::seconds(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Clips {
+    /// Asks for a clip of what a camera sent, while it records or later; its cut follows at once.
+    pub async fn request_of_camera(
+        &self,
+        camera: &CameraCard,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        title: ClipTitle,
+        by: Option<PersonId>,
+    ) -> Result<(WeekId, ClipId), ClipsError> {
+        let length = (to - from).num_milliseconds();
+        let span = Span::try_new(0, length, length).map_err(ClipError::from)?;
+        let week = week_at(&*self.ledger, &*self.shelves, from).await?;
+        let clip = ClipId::from_uuid(self.clock.new_id());
+        let event = of_camera(clip, week, camera, from, span, title, by);
+        self.write(Commit { events: vec![event.into()], ..Commit::default() }).await?;
+        Ok((week, clip))
+    }
+
+    /// Asks every camera that recorded for its clip around a mark of a live.
+    pub async fn of_mark(
+        &self,
+        live: LiveId,
+        offset_ms: i64,
+        work: &Work,
+    ) -> Result<(), WorkError> {
+        let broadcast: Option<BroadcastCard> = find_card(&*self.shelves, live.as_uuid()).await?;
+        let mut events: Vec<Event> = Vec::new();
+        if let Some(broadcast) = broadcast {
+            let at = broadcast.started_at + TimeDelta::milliseconds(offset_ms);
+            events = self.around(at, broadcast.week, None).await?;
+        }
+        let done = Commit { events, finish: Some(work.ticket), ..Commit::default() };
+        self.ledger.commit(done).await.map(|_| ()).map_err(WorkError::from)
+    }
+
+    /// Asks every camera that records for its clip around this instant, live or not; says how many were asked.
+    pub async fn mark_cameras(
+        &self,
+        at: DateTime<Utc>,
+        by: Option<PersonId>,
+    ) -> Result<(WeekId, usize), PortError> {
+        let week = week_at(&*self.ledger, &*self.shelves, at).await?;
+        let events = self.around(at, week, by).await?;
+        let count = events.len();
+        if count > 0 {
+            self.write(Commit { events, ..Commit::default() }).await?;
+        }
+        Ok((week, count))
+    }
+
+    async fn around(
+        &self,
+        at: DateTime<Utc>,
+        week: WeekId,
+        by: Option<PersonId>,
+    ) -> Result<Vec<Event>, PortError> {
+        let (from, length) = (at - MARK_BEFORE, (MARK_BEFORE + MARK_AFTER).num_milliseconds());
+        let cameras: Vec<CameraCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
+        let mut events = Vec::new();
+        for camera in cameras.iter().filter(|camera| camera.retired_at.is_none()) {
+            let Some(begins_at) = self.footage.begins_within(camera.id, from, at).await? else {
+                continue;
+            };
+            let length = length - (begins_at - from).num_milliseconds();
+            let title = format!("Repère, {}", camera.name.as_str());
+            let (Ok(span), Ok(title)) =
+                (Span::try_new(0, length, length), ClipTitle::try_new(&title))
+            else {
+                continue;
+            };
+            let clip = ClipId::of_mark(camera.id, at);
+            events.push(of_camera(clip, week, camera, begins_at, span, title, by).into());
+        }
+        Ok(events)
+    }
+
+    /// Cuts a clip out of what a camera sent. Its end may be in the making: it is waited for a while.
+    pub async fn cut_camera(&self, id: ClipId, work: &Work) -> Result<(), WorkError> {
+        work.report(0.0, "Préparation");
+        let (clip, _) = self.load(id).await?;
+        let ClipSource::Camera { camera, begins_at, .. } = clip.source else {
+            return Err(WorkError::Refused(format!("Le clip {id} n'est d'aucune caméra.")));
+        };
+        let ends_at = begins_at + TimeDelta::milliseconds(clip.span.ms());
+        let folder = Workspace(self.store.workspace().await?);
+        let source = folder.0.join("camera.mp4");
+        let joined = loop {
+            match self.footage.join(camera, begins_at, ends_at, &source).await {
+                Ok(joined) => break joined,
+                Err(FootageError::NotYet) if self.clock.now() < ends_at + DURABLE_WITHIN => {
+                    work.report(0.02, "Attend la fin du passage");
+                    if work
+                        .cancel
+                        .run_until_cancelled(tokio::time::sleep(LOOK_AGAIN))
+                        .await
+                        .is_none()
+                    {
+                        return Err(WorkError::Cancelled);
+                    }
+                }
+                Err(FootageError::Port(error)) => return Err(error.into()),
+                Err(error) => return Err(WorkError::Refused(error.to_string())),
+            }
+        };
+        let (start_s, end_s) = (joined.start_s, joined.end_s);
+        let key_frames = joined.key_frames.around(start_s, end_s);
+        let output = folder.0.join("clip.mp4");
+        let order = CutOrder { source, key_frames, start_s, end_s, output: output.clone() };
+        let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
+        self.keep_cut(id, report, &output, &folder, work).await
+    }
+}
+
+/// A request for a clip of a camera.
+fn of_camera(
+    clip: ClipId,
+    week: WeekId,
+    camera: &CameraCard,
+    begins_at: DateTime<Utc>,
+    span: Span,
+    title: ClipTitle,
+    by: Option<PersonId>,
+) -> ClipEvent {
+    let name = camera.name.as_str().to_owned();
+    ClipEvent::Requested {
+        clip,
+        live: LiveId::of_cameras(week),
+        source: ClipSource::Camera { camera: camera.id, name, begins_at },
+        moment: None,
+        span,
+        title,
+        reel: false,
+        by,
+    }
+}
