@@ -71,6 +71,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tar", &["adapters/postgres/backup"]),
     ("thiserror", &["*"]),
     ("tokio", &["use_cases", "adapters", "web", "workers", "boot", "bench", "rehearsal"]),
+    ("tokio_native_tls", &["adapters/rtmp"]),
     ("tokio_tungstenite", &["adapters"]),
     (
         "tokio_util",

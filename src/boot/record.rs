@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::clock::SystemClock;
 use crate::adapters::local_dvr::LocalDvr;
-use crate::adapters::recorder::{LocalCameraBook, SOCKET_BYTES_MAX};
-use crate::adapters::rtmp::RtmpIngest;
+use crate::adapters::recorder::{LocalBook, SOCKET_BYTES_MAX};
+use crate::adapters::rtmp::{RtmpIngest, RtmpPublisher};
 use crate::boot::config::Config;
 use crate::boot::recorder_child::LOCK;
 use crate::boot::serve::{STOP_MAX, StopSignal, lock_folder};
 use crate::ports::recorder::Door;
 use crate::use_cases::live::record::Recorder;
+use crate::use_cases::live::relay::Relays;
 
 /// Room kept back for the hour when the disk is full: two minutes of six cameras.
 const RESERVE_BYTES: u64 = 512 << 20;
@@ -30,8 +31,9 @@ pub(crate) async fn record(config: &Config) -> Result<()> {
     private_folder(&folder)?;
     let desk = open_desk(&config.recorder_socket())?;
     let dvr = Arc::new(LocalDvr::open(&config.dvr_folder(), RESERVE_BYTES)?);
-    let book = Arc::new(LocalCameraBook::in_folder(&folder));
-    let recorder = Recorder::open(dvr, book, Arc::new(SystemClock))?;
+    let (book, clock) = (Arc::new(LocalBook::in_folder(&folder)), Arc::new(SystemClock));
+    let relays = Relays::open(Arc::new(RtmpPublisher), book.clone(), clock.clone())?;
+    let recorder = Recorder::open(dvr, book, clock, relays)?;
     let rtmp =
         RtmpIngest::listen(config.record.rtmp, recorder.gate()).await.with_context(|| {
             format!(

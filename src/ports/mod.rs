@@ -15,6 +15,7 @@ pub mod media_store;
 pub mod people;
 pub mod platform;
 pub mod recorder;
+pub mod relay;
 pub mod shelves;
 pub mod spool;
 pub mod vault;

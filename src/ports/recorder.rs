@@ -12,6 +12,7 @@ use crate::domain::live::feed::Reading;
 use crate::domain::live::track::{Codec, Form};
 use crate::ports::PortError;
 use crate::ports::ingest::Leave;
+use crate::ports::relay::{RelayOrder, RelayState};
 
 /// How the recorder stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct RecorderState {
     pub total_bytes: u64,
     /// The disk is full: what it reserved is being used up, or nothing is recorded any more.
     pub is_full: bool,
+    /// What is relayed, in the order it was ordered; without keys.
+    #[serde(default)]
+    pub relays: Vec<RelayState>,
 }
 
 /// A port that encoders knock at.
@@ -95,6 +99,9 @@ pub trait RecorderDesk: Send + Sync {
     /// Tells it all cameras there are. It keeps them over its own restarts; a camera that is not among them any more is sent
     /// away, as is one whose key changed.
     async fn know(&self, cameras: &[Camera]) -> Result<(), PortError>;
+
+    /// Tells it all relays there shall be. One that cannot be carried out is refused in words, and nothing is changed.
+    async fn relay(&self, relays: &[RelayOrder]) -> Result<Option<String>, PortError>;
 }
 
 /// Where the recorder keeps the cameras it was told of. Small and rare: it may block for a moment.

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::live::camera::Camera;
 use crate::ports::recorder::RecorderState;
+use crate::ports::relay::RelayOrder;
 use crate::use_cases::live::record::Recorder;
+use crate::use_cases::live::relay::RelayError;
 
 #[derive(Clone)]
 struct Desk {
@@ -28,6 +30,7 @@ pub async fn serve_desk(
     let router = Router::new()
         .route("/state", get(state))
         .route("/cameras", put(know))
+        .route("/relays", put(relay))
         .route("/stop", post(end))
         .with_state(desk);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -44,6 +47,17 @@ async fn know(State(desk): State<Desk>, Json(cameras): Json<Vec<Camera>>) -> Res
             tracing::error!(error = %error.chain(), "the cameras are known, but not kept");
             (StatusCode::INTERNAL_SERVER_ERROR, error.chain()).into_response()
         }
+    }
+}
+
+async fn relay(State(desk): State<Desk>, Json(relays): Json<Vec<RelayOrder>>) -> Response {
+    match desk.recorder.relays().set(relays) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(RelayError::Port(error)) => {
+            tracing::error!(error = %error.chain(), "the relays are not kept");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Err(refused) => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()).into_response(),
     }
 }
 

@@ -395,6 +395,7 @@ impl From<CamerasError> for Problem {
                 Self { detail: error.to_string(), ..Self::not_found() }
             }
             CamerasError::Refused(error) => Self::invalid(error.to_string()),
+            CamerasError::NoRelay(text) => Self::invalid(text),
             CamerasError::Port(error) => error.into(),
         }
     }

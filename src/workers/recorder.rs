@@ -33,5 +33,6 @@ pub async fn run(recorder: Recorder, door: Arc<dyn Ingest>, stop: CancellationTo
         }
     }
     recorder.end();
+    recorder.relays().end().await;
     while feeds.join_next().await.is_some() {}
 }

@@ -6,6 +6,7 @@ mod dvr;
 #[path = "../process/mod.rs"]
 mod process;
 mod recorder;
+mod relay;
 #[path = "../support/mod.rs"]
 mod support;
 mod takes;

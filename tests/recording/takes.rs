@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use spark::adapters::clock::SystemClock;
 use spark::adapters::memory::{MemoryCamera, MemoryDvr, MemoryEncoder, MemoryRecorder};
+use spark::adapters::rtmp::RtmpPublisher;
 use spark::domain::ids::RecordingId;
 use spark::domain::live::camera::{Camera, CameraName, KeyHash};
 use spark::domain::live::track::{Kind, TICKS_PER_S, Track};
 use spark::ports::ingest::{Leave, Packet, Sent};
 use spark::ports::recorder::{CameraBook, Halt};
 use spark::use_cases::live::record::Recorder;
+use spark::use_cases::live::relay::Relays;
 use tokio::task::JoinHandle;
 
 use crate::process::until;
@@ -29,9 +31,11 @@ fn known(n: u128, key: u8) -> Camera {
 
 fn house() -> House {
     let (dvr, book) = (MemoryDvr::default(), MemoryRecorder::default());
+    let clock = Arc::new(SystemClock);
+    let relays =
+        Relays::open(Arc::new(RtmpPublisher), Arc::new(book.clone()), clock.clone()).unwrap();
     let recorder =
-        Recorder::open(Arc::new(dvr.clone()), Arc::new(book.clone()), Arc::new(SystemClock))
-            .unwrap();
+        Recorder::open(Arc::new(dvr.clone()), Arc::new(book.clone()), clock, relays).unwrap();
     recorder.know(&[known(1, 1), known(2, 2)]).unwrap();
     House { recorder, dvr, book }
 }

@@ -45,6 +45,7 @@ fn at_rest(house: &House) -> RecorderState {
         free_bytes: 150 << 30,
         total_bytes: 200 << 30,
         is_full: false,
+        relays: Vec::new(),
     }
 }
 

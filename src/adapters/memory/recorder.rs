@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::domain::live::camera::Camera;
 use crate::ports::PortError;
 use crate::ports::recorder::{CameraBook, RecorderDesk, RecorderState};
+use crate::ports::relay::{RelayBook, RelayOrder, RelayState, Standing};
 
 /// The twin of a recorder and of its book; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ struct Inner {
     state: Option<RecorderState>,
     known: Vec<Camera>,
     is_stuck: bool,
+    relays: Vec<RelayOrder>,
 }
 
 impl MemoryRecorder {
@@ -33,6 +35,11 @@ impl MemoryRecorder {
     /// The cameras it was told last.
     pub fn known(&self) -> Vec<Camera> {
         self.inner().known.clone()
+    }
+
+    /// What it was told last to relay.
+    pub fn relayed(&self) -> Vec<RelayOrder> {
+        self.inner().relays.clone()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -58,6 +65,34 @@ impl RecorderDesk for MemoryRecorder {
         cameras.clone_into(&mut inner.known);
         Ok(())
     }
+
+    async fn relay(&self, relays: &[RelayOrder]) -> Result<Option<String>, PortError> {
+        let mut inner = self.inner();
+        if inner.state.is_none() {
+            return Err(away());
+        }
+        if let Some(odd) = relays.iter().find(|it| !it.url.starts_with("rtmp")) {
+            return Ok(Some(format!("« {} » : adresse impossible", odd.name)));
+        }
+        relays.clone_into(&mut inner.relays);
+        let now = inner.state.as_ref().map(|state| state.now).unwrap_or_default();
+        if let Some(state) = &mut inner.state {
+            let stands = |order: &RelayOrder| RelayState {
+                camera: order.camera,
+                name: order.name.clone(),
+                url: order.url.clone(),
+                is_test: order.is_test,
+                standing: Standing::Idle,
+                since: now,
+                sent_bytes: 0,
+                kbits: 0,
+                dropped: 0,
+                reconnects: 0,
+            };
+            state.relays = relays.iter().map(stands).collect();
+        }
+        Ok(None)
+    }
 }
 
 impl CameraBook for MemoryRecorder {
@@ -71,6 +106,17 @@ impl CameraBook for MemoryRecorder {
             return Err(PortError::plain("write to a book that is stuck"));
         }
         cameras.clone_into(&mut inner.known);
+        Ok(())
+    }
+}
+
+impl RelayBook for MemoryRecorder {
+    fn read(&self) -> Result<Vec<RelayOrder>, PortError> {
+        Ok(self.inner().relays.clone())
+    }
+
+    fn write(&self, relays: &[RelayOrder]) -> Result<(), PortError> {
+        relays.clone_into(&mut self.inner().relays);
         Ok(())
     }
 }

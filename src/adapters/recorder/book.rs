@@ -1,52 +1,73 @@
-//! The cameras a recorder was told of, in a file: it lets them in again after a restart, whoever else is away.
+//! The cameras a recorder was told of and what it relays, each in a file: it lets them in and goes on after a restart,
+//! whoever else is away. Keys of platforms lie here and nowhere else.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::domain::live::camera::Camera;
 use crate::ports::PortError;
 use crate::ports::recorder::CameraBook;
+use crate::ports::relay::{RelayBook, RelayOrder};
 
-/// A book in a file of this folder.
+/// Books in files of this folder, for this account alone.
 #[derive(Debug, Clone)]
-pub struct LocalCameraBook {
-    path: PathBuf,
+pub struct LocalBook {
+    cameras: PathBuf,
+    relays: PathBuf,
 }
 
-impl LocalCameraBook {
+impl LocalBook {
     pub fn in_folder(folder: &Path) -> Self {
-        Self { path: folder.join("cameras.json") }
-    }
-
-    fn write(&self, cameras: &[Camera]) -> std::io::Result<()> {
-        let temporary = self.path.with_extension("json.new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(cameras)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        // The name too is on the disk now.
-        self.path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+        Self { cameras: folder.join("cameras.json"), relays: folder.join("relays.json") }
     }
 }
 
-impl CameraBook for LocalCameraBook {
+impl CameraBook for LocalBook {
     fn read(&self) -> Result<Vec<Camera>, PortError> {
-        let doing = || format!("read the cameras in `{}`", self.path.display());
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(PortError::lasting(doing(), error)),
-        };
-        serde_json::from_slice(&text).map_err(|error| PortError::lasting(doing(), error))
+        read(&self.cameras)
     }
 
     fn write(&self, cameras: &[Camera]) -> Result<(), PortError> {
-        self.write(cameras).map_err(|error| {
-            PortError::passing(format!("write the cameras to `{}`", self.path.display()), error)
-        })
+        write(&self.cameras, cameras)
     }
+}
+
+impl RelayBook for LocalBook {
+    fn read(&self) -> Result<Vec<RelayOrder>, PortError> {
+        read(&self.relays)
+    }
+
+    fn write(&self, relays: &[RelayOrder]) -> Result<(), PortError> {
+        write(&self.relays, relays)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, PortError> {
+    let doing = || format!("read `{}`", path.display());
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(PortError::lasting(doing(), error)),
+    };
+    serde_json::from_slice(&text).map_err(|error| PortError::lasting(doing(), error))
+}
+
+fn write<T: Serialize>(path: &Path, all: &[T]) -> Result<(), PortError> {
+    let written = || -> std::io::Result<()> {
+        let temporary = path.with_extension("json.new");
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(all)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        // The name too is on the disk now.
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    written().map_err(|error| PortError::passing(format!("write `{}`", path.display()), error))
 }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::domain::live::camera::Camera;
 use crate::ports::PortError;
 use crate::ports::recorder::{RecorderDesk, RecorderState};
+use crate::ports::relay::RelayOrder;
 
-pub use book::LocalCameraBook;
+pub use book::LocalBook;
 
 /// Longest wait for the recorder: it answers from memory.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -67,5 +68,16 @@ impl RecorderDesk for LocalRecorder {
 
     async fn know(&self, cameras: &[Camera]) -> Result<(), PortError> {
         self.ask(self.client.put(at("cameras")).json(cameras)).await.map(drop)
+    }
+
+    async fn relay(&self, relays: &[RelayOrder]) -> Result<Option<String>, PortError> {
+        let doing = || format!("ask the recorder at `{}`", self.socket.display());
+        let request = self.client.put(at("relays")).json(relays);
+        let answer = request.send().await.map_err(|e| PortError::passing(doing(), e))?;
+        if answer.status() == StatusCode::UNPROCESSABLE_ENTITY {
+            return answer.text().await.map(Some).map_err(|e| PortError::passing(doing(), e));
+        }
+        let answer = answer.error_for_status().map_err(|e| PortError::lasting(doing(), e));
+        answer.map(|_| None)
     }
 }

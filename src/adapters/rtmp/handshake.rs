@@ -30,3 +30,25 @@ where
     stream.read_exact(&mut theirs).await?;
     Ok(true)
 }
+
+/// Greets a server.
+pub(super) async fn introduce<S>(stream: &mut S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut hello = BytesMut::with_capacity(1 + GREETING_BYTES);
+    hello.put_u8(VERSION);
+    hello.put_bytes(0, GREETING_BYTES);
+    stream.write_all(&hello).await?;
+    stream.flush().await?;
+    if stream.read_u8().await? != VERSION {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it greets in another way"));
+    }
+    let mut theirs = [0; GREETING_BYTES];
+    stream.read_exact(&mut theirs).await?;
+    stream.write_all(&theirs).await?;
+    stream.flush().await?;
+    // Their echo of ours.
+    stream.read_exact(&mut theirs).await?;
+    Ok(())
+}

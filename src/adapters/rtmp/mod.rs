@@ -11,8 +11,12 @@ mod encoder;
 pub mod flv;
 mod handshake;
 mod knock;
+mod publish;
 mod server;
+mod tags;
+mod target;
 
+pub use publish::RtmpPublisher;
 pub use server::RtmpIngest;
 
 /// Numbers of message types (RTMP 1.0, 5.4 and 7.1).

@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod feed;
 pub mod part;
+pub mod relay;
 pub mod track;
 
 use chrono::{DateTime, Utc};

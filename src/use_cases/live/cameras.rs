@@ -15,8 +15,12 @@ use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Commit, CommitError, Ledger};
 use crate::ports::recorder::{RecorderDesk, RecorderState};
+use crate::ports::relay::{RelayOrder, RelayState};
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::CameraCard;
+
+/// Longest name of a relay, in characters.
+const RELAY_NAME_CHARS_MAX: usize = 40;
 
 /// A stream key in clear: shown once, kept nowhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,6 +57,9 @@ pub(super) fn hash_of(key: &str) -> KeyHash {
 pub enum CamerasError {
     #[error(transparent)]
     Refused(#[from] CameraError),
+    /// French, for people.
+    #[error("{0}")]
+    NoRelay(String),
     #[error(transparent)]
     Port(#[from] PortError),
 }
@@ -79,6 +86,50 @@ impl Cameras {
         let found: Option<CameraCard> = find_card(&*self.shelves, camera.as_uuid()).await?;
         let is_there = |found: &CameraCard| found.retired_at.is_none();
         found.filter(is_there).ok_or(CamerasError::Refused(CameraError::Unknown))
+    }
+
+    /// Relays a camera to a platform, under a name of its own; the same name again changes it. Without a key, the one that was
+    /// told before stays.
+    pub async fn relay(&self, order: RelayOrder) -> Result<(), CamerasError> {
+        let name = order.name.trim().to_owned();
+        if name.is_empty() || name.chars().count() > RELAY_NAME_CHARS_MAX {
+            let text = format!("Un nom tient en 1 à {RELAY_NAME_CHARS_MAX} caractères.");
+            return Err(CamerasError::NoRelay(text));
+        }
+        let mut orders = self.relays().await?;
+        let is_same = |it: &RelayOrder| it.camera == order.camera && it.name == name;
+        let order = RelayOrder { name: name.clone(), ..order.clone() };
+        match orders.iter_mut().find(|it| is_same(it)) {
+            Some(known) => *known = order,
+            None => orders.push(order),
+        }
+        self.order_relays(&orders).await
+    }
+
+    /// Ends a relay, with a goodbye to its platform.
+    pub async fn end_relay(&self, camera: CameraId, name: &str) -> Result<(), CamerasError> {
+        let mut orders = self.relays().await?;
+        orders.retain(|it| it.camera != camera || it.name != name);
+        self.order_relays(&orders).await
+    }
+
+    /// Those there are, without their keys: the recorder alone has them.
+    async fn relays(&self) -> Result<Vec<RelayOrder>, PortError> {
+        let order = |RelayState { camera, name, url, is_test, .. }| RelayOrder {
+            camera,
+            name,
+            url,
+            key: None,
+            is_test,
+        };
+        Ok(self.desk.state().await?.relays.into_iter().map(order).collect())
+    }
+
+    async fn order_relays(&self, orders: &[RelayOrder]) -> Result<(), CamerasError> {
+        match self.desk.relay(orders).await? {
+            Some(refused) => Err(CamerasError::NoRelay(refused)),
+            None => Ok(()),
+        }
     }
 
     /// Adds one, with its first key.

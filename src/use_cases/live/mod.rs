@@ -4,6 +4,7 @@ pub mod cameras;
 mod import;
 mod receive;
 pub mod record;
+pub mod relay;
 mod take;
 
 use std::sync::Arc;

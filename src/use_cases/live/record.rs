@@ -16,6 +16,7 @@ use crate::ports::dvr::Dvr;
 use crate::ports::ingest::{Encoder, Gate, Ingest, Leave};
 use crate::ports::recorder::{CameraBook, CameraState, Door, FeedState, Left, RecorderState};
 use crate::use_cases::live::cameras::hash_of;
+use crate::use_cases::live::relay::Relays;
 use crate::use_cases::live::take::{Feed, Take};
 
 /// The recorder; clones share it.
@@ -30,6 +31,7 @@ struct Inner {
     known: RwLock<Vec<Camera>>,
     doors: Mutex<Vec<(Door, Arc<dyn Ingest>)>>,
     seats: Mutex<BTreeMap<CameraId, Seat>>,
+    relays: Relays,
     end: CancellationToken,
 }
 
@@ -46,6 +48,7 @@ impl Recorder {
         dvr: Arc<dyn Dvr>,
         book: Arc<dyn CameraBook>,
         clock: Arc<dyn Clock>,
+        relays: Relays,
     ) -> Result<Self, PortError> {
         let known = RwLock::new(book.read()?);
         Ok(Self(Arc::new(Inner {
@@ -56,6 +59,7 @@ impl Recorder {
             known,
             doors: Mutex::default(),
             seats: Mutex::default(),
+            relays,
             end: CancellationToken::new(),
         })))
     }
@@ -117,7 +121,10 @@ impl Recorder {
                 sent = encoder.next() => sent,
             };
             match sent {
-                Ok(sent) => take.hear(sent).await,
+                Ok(sent) => {
+                    inner.relays.offer(camera, &sent);
+                    take.hear(sent).await;
+                }
                 Err(why) => break why,
             }
         };
@@ -143,6 +150,11 @@ impl Recorder {
                 feed.send_away(Leave::Stopping);
             }
         }
+    }
+
+    /// What is relayed.
+    pub fn relays(&self) -> &Relays {
+        &self.0.relays
     }
 
     /// How it stands.
@@ -174,6 +186,7 @@ impl Recorder {
             free_bytes: space.free_bytes,
             total_bytes: space.total_bytes,
             is_full: space.is_full,
+            relays: inner.relays.states(),
         }
     }
 

@@ -10,6 +10,7 @@ mod french;
 mod health;
 mod jobs;
 mod moments;
+mod relays;
 mod shell;
 mod studio;
 mod week;
@@ -59,6 +60,8 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .get("/regie/cameras/{id}", Access::Needs(ManageCameras), studio::camera)
         .post("/regie/cameras/{id}/cle", Access::Needs(ManageCameras), studio::draw_key)
         .post("/regie/cameras/{id}/nom", Access::Needs(ManageCameras), studio::rename)
+        .post("/regie/cameras/{id}/diffusion", Access::Needs(ManageCameras), relays::set)
+        .post("/regie/cameras/{id}/diffusion/arreter", Access::Needs(ManageCameras), relays::end)
         .post("/regie/cameras/{id}/retirer", Access::Needs(ManageCameras), studio::retire)
         .get("/regie/cameras/{id}/image", Access::Needs(SeeMoments), footage::show)
         .get("/regie/cameras/{id}/flux.m3u8", Access::Needs(SeeMoments), footage::playlist)

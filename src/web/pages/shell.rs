@@ -114,6 +114,8 @@ fn sentence(code: &str) -> Option<&'static str> {
     Some(match code {
         "semaine-ouverte" => "La semaine est ouverte. Importez-y un premier direct.",
         "moment-marque" => "C'est marqué.",
+        "diffusion-reglee" => "La diffusion part dès que la caméra envoie.",
+        "diffusion-arretee" => "La diffusion est arrêtée.",
         "repere-pose" => {
             "Repère posé : chaque caméra donne son extrait, sous « Clips » de la semaine."
         }

@@ -17,6 +17,7 @@ use crate::ports::recorder::{CameraState, Door, FeedState, Halt, RecorderState};
 use crate::read_models::CameraCard;
 use crate::use_cases::live::cameras::{CamerasError, StreamKey};
 use crate::web::pages::french::{When, bytes, counted, length, number};
+use crate::web::pages::relays::{self, RelayForm, RelayRow};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::pages::{Said, house_address};
 use crate::web::{App, Problem, User, page};
@@ -46,6 +47,7 @@ struct CameraRow {
     /// Who sends, or why nobody does; and since when.
     about: String,
     left: Option<When>,
+    relays: Vec<RelayRow>,
 }
 
 struct Figures {
@@ -97,6 +99,9 @@ struct CameraPage {
     /// In clear, this once.
     key: Option<String>,
     wrong: Option<String>,
+    relays: Vec<RelayRow>,
+    typed: RelayForm,
+    wrong_relay: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -217,8 +222,11 @@ async fn studio(
             None
         }
     };
-    let rows: Vec<CameraRow> =
-        cameras.iter().map(|card| row(card, of_camera(state.as_ref(), card.id), now)).collect();
+    let of_card = |card: &CameraCard| {
+        let relays = relays::rows(state.as_ref(), card.id, now);
+        row(card, of_camera(state.as_ref(), card.id), relays, now)
+    };
+    let rows: Vec<CameraRow> = cameras.iter().map(of_card).collect();
     let recording = rows.iter().filter(|row| row.standing.class == "live").count();
     let verdict = match (state.is_some(), rows.len(), recording) {
         (false, ..) => "L'enregistreur ne répond pas.".to_owned(),
@@ -246,7 +254,12 @@ fn of_camera(state: Option<&RecorderState>, camera: CameraId) -> Option<&CameraS
     state?.cameras.iter().find(|state| state.camera == camera)
 }
 
-fn row(card: &CameraCard, state: Option<&CameraState>, now: DateTime<Utc>) -> CameraRow {
+fn row(
+    card: &CameraCard,
+    state: Option<&CameraState>,
+    relays: Vec<RelayRow>,
+    now: DateTime<Utc>,
+) -> CameraRow {
     let feed = state.and_then(|state| state.feed.as_ref());
     let left = state.and_then(|state| state.left.as_ref());
     let about = match (feed, left) {
@@ -265,6 +278,7 @@ fn row(card: &CameraCard, state: Option<&CameraState>, now: DateTime<Utc>) -> Ca
         figures: feed.map(|feed| figures(feed, now)),
         about,
         left,
+        relays,
     }
 }
 
@@ -457,7 +471,8 @@ async fn camera_page(
     key: Option<StreamKey>,
     wrong: Option<String>,
 ) -> Result<CameraPage, Problem> {
-    let doors = app.cameras.state().await.map(|state| state.doors).unwrap_or_default();
+    let state = app.cameras.state().await.ok();
+    let doors = state.as_ref().map(|state| state.doors.as_slice()).unwrap_or_default();
     let door = doors.iter().find(|door| door.protocol == "rtmp");
     Ok(CameraPage {
         shell: Shell::new(user, Place::Studio),
@@ -468,7 +483,24 @@ async fn camera_page(
         is_local: door.is_some_and(|door| door.address.ip().is_loopback()),
         key: key.map(|key| key.as_str().to_owned()),
         wrong,
+        relays: relays::rows(state.as_ref(), card.id, app.clock.now()),
+        typed: RelayForm::default(),
+        wrong_relay: None,
     })
+}
+
+/// A camera's page with what was typed for a relay and refused.
+pub(super) async fn camera_with_relay(
+    app: &App,
+    user: &User,
+    headers: &HeaderMap,
+    camera: CameraId,
+    typed: RelayForm,
+    wrong: String,
+) -> Result<impl Template, Problem> {
+    let card = app.cameras.find(camera).await?;
+    let shown = camera_page(app, user, headers, card, None, None).await?;
+    Ok(CameraPage { typed, wrong_relay: Some(wrong), ..shown })
 }
 
 /// Where an encoder sends to: the host people find us under, with the door's own port.
