@@ -29,6 +29,7 @@ pub struct RelayOrder {
 }
 
 /// A key goes to the recorder's own book and over its own socket, nowhere else.
+#[expect(clippy::ref_option, reason = "serde hands fields over so")]
 fn in_clear<S: Serializer>(key: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
     key.as_ref().map(Secret::expose).serialize(to)
 }
@@ -65,6 +66,7 @@ pub enum Standing {
     /// Another try follows.
     Waiting {
         reason: String,
+        seconds: u32,
     },
 }
 
@@ -102,8 +104,8 @@ pub trait Publisher: Send + Sync {
 /// A stream that a platform takes.
 #[async_trait]
 pub trait Publication: Send {
-    /// Tells parameters; what follows obeys them.
-    async fn track(&mut self, track: &Track) -> Result<(), PublishError>;
+    /// Tells parameters at a time in ticks; what follows obeys them.
+    async fn track(&mut self, track: &Track, dts: i64) -> Result<(), PublishError>;
 
     /// Sends a packet; returns once the line took it. After an error nothing more can be sent.
     async fn send(&mut self, packet: &Packet) -> Result<(), PublishError>;

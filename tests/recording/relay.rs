@@ -435,6 +435,11 @@ async fn a_key_is_kept_by_the_recorder_alone_and_shown_nowhere() {
     assert_eq!((kept[0].key.clone(), kept[0].is_test), (ordered.key.clone(), true));
     let again = open();
     assert_eq!(again.states().len(), 1);
+    // Another address does not get the key of this one.
+    let moved = RelayOrder { key: None, url: "rtmp://127.0.0.1:10/app".into(), ..ordered.clone() };
+    assert!(again.set(vec![moved]).unwrap_err().to_string().contains("clé"));
+    let twice = again.set(vec![ordered.clone(), ordered.clone()]);
+    assert!(twice.unwrap_err().to_string().contains("Twitch"));
     // What cannot be carried out changes nothing.
     let odd = RelayOrder { url: "http://twitch.example".into(), ..ordered };
     assert!(again.set(vec![odd]).unwrap_err().to_string().contains("rtmp://"));

@@ -249,3 +249,36 @@ async fn a_clip_of_a_camera_is_asked_for_by_the_clock_of_the_villa() {
     assert!(page.contains("Minuit") && page.contains("caméra Salon"), "{page}");
     assert!(page.contains("23\u{a0}h\u{a0}59"), "{page}");
 }
+
+#[tokio::test]
+async fn a_relay_is_set_up_changed_and_ended_and_its_key_never_shown() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    house.recorder.set(Some(at_rest(&house)));
+    let path = format!("/regie/cameras/{camera}");
+    let set = format!("{path}/diffusion");
+    let odd = submit(&house, &admin, &set, "nom=Twitch&serveur=http://nulle.part&cle=x").await;
+    assert_eq!(odd.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = odd.text().await.unwrap();
+    assert!(page.contains("adresse impossible") && page.contains("http://nulle.part"), "{page}");
+    assert_eq!(house.recorder.relayed(), []);
+
+    let form = "nom=Twitch&serveur=rtmps://live.example/app&cle=live_secret&essai=1";
+    let done = submit(&house, &admin, &set, form).await;
+    assert_eq!(header(&done, "location"), format!("{path}?dit=diffusion-reglee#diffusion"));
+    let told = house.recorder.relayed();
+    assert!(told.len() == 1 && told[0].is_test && told[0].camera == camera);
+    assert_eq!(told[0].key.as_ref().map(spark::ports::vault::Secret::expose), Some("live_secret"));
+    for page in [path.as_str(), "/regie"] {
+        let (_, page) = read(&house, &admin, page).await;
+        assert!(page.contains("Attend la caméra") && !page.contains("secret"), "{page}");
+    }
+    // Changed without its key: the recorder keeps the one it has.
+    submit(&house, &admin, &set, "nom=Twitch&serveur=rtmps://live.example/app&cle=").await;
+    let told = house.recorder.relayed();
+    assert!(told.len() == 1 && !told[0].is_test && told[0].key.is_none());
+    let ended = submit(&house, &admin, &format!("{set}/arreter"), "nom=Twitch").await;
+    assert_eq!(header(&ended, "location"), format!("{path}?dit=diffusion-arretee#diffusion"));
+    assert_eq!(house.recorder.relayed(), []);
+}

@@ -30,10 +30,10 @@ const TALK_MAX: Duration = Duration::from_secs(10);
 const STUCK_MAX: Duration = Duration::from_secs(8);
 /// How long the goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
-/// After so many bytes we want to hear that they arrived; a server that once said so and lets four times as many pass without
-/// a word is watched.
+/// After so many bytes we want to hear that they arrived; servers say so at a distance of their own. One that used to and lets
+/// four times its distance pass without a word is dead.
 const WINDOW_BYTES: u32 = 250_000;
-const UNHEARD_BYTES_MAX: u64 = 4 * WINDOW_BYTES as u64;
+const UNHEARD_WORDS_MAX: u64 = 4;
 /// Size of our chunks, and what the system may hold of ours before it is on its way: little, so that a dead line shows.
 const CHUNK_BYTES: u32 = 16 * 1024;
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
@@ -256,6 +256,8 @@ struct Heard {
     target: Target,
     /// Bytes it says it received, modulo 2³², and when it said so last.
     acknowledged: AtomicU64,
+    /// The most bytes between two words of that, as far as known.
+    apart: AtomicU64,
     told_at: Mutex<Option<Instant>>,
     /// Pings that wait for their answer.
     pings: Mutex<Vec<[u8; 4]>>,
@@ -267,6 +269,7 @@ impl Heard {
         Self {
             target,
             acknowledged: AtomicU64::new(0),
+            apart: AtomicU64::new(WINDOW_BYTES.into()),
             told_at: Mutex::default(),
             pings: Mutex::default(),
             ended: Mutex::default(),
@@ -277,7 +280,8 @@ impl Heard {
         match message.kind {
             kind::ACKNOWLEDGEMENT => {
                 let bytes = number(&message.payload).unwrap_or_default();
-                self.acknowledged.store(bytes.into(), Relaxed);
+                let before = self.acknowledged.swap(bytes.into(), Relaxed) as u32;
+                self.apart.fetch_max(bytes.wrapping_sub(before).into(), Relaxed);
                 *hold(&self.told_at) = Some(Instant::now());
             }
             kind::USER_CONTROL => {
@@ -377,7 +381,7 @@ impl RtmpPublication {
         let acknowledged = self.heard.acknowledged.load(Relaxed) as u32;
         let missing = (self.written as u32).wrapping_sub(acknowledged);
         // What is counted since the greeting may differ by as much as that is long.
-        u64::from(missing) > UNHEARD_BYTES_MAX
+        u64::from(missing) > UNHEARD_WORDS_MAX * self.heard.apart.load(Relaxed)
             && missing < u32::MAX / 2
             && told_at.elapsed() > STUCK_MAX
     }
@@ -385,7 +389,8 @@ impl RtmpPublication {
 
 #[async_trait]
 impl Publication for RtmpPublication {
-    async fn track(&mut self, track: &Track) -> Result<(), PublishError> {
+    async fn track(&mut self, track: &Track, dts: i64) -> Result<(), PublishError> {
+        self.timestamp = tags::milliseconds(dts);
         self.tracks.retain(|known| known.kind() != track.kind());
         self.tracks.push(track.clone());
         let payload = amf::encode(&tags::metadata(&self.tracks));
@@ -420,6 +425,7 @@ impl Publication for RtmpPublication {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is turned into ours")]
 fn broke(error: io::Error) -> PublishError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => PublishError::Gone,

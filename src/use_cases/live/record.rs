@@ -106,6 +106,7 @@ impl Recorder {
         let inner = &self.0;
         let camera = encoder.camera();
         let feed = Arc::new(Feed::new(&*encoder, inner.clock.now()));
+        inner.relays.begins(camera);
         if let Some(before) = inner.seats().entry(camera).or_default().feed.replace(feed.clone()) {
             before.send_away(Leave::Replaced);
         }

@@ -59,7 +59,9 @@ fn row(relay: &RelayState, now: DateTime<Utc>) -> RelayRow {
         Standing::Still => {
             ("warn", "triangle-alert", "Image figée : la caméra n'envoie plus rien".to_owned())
         }
-        Standing::Waiting { reason } => ("bad", "rotate-ccw", format!("Va réessayer : {reason}")),
+        Standing::Waiting { reason, seconds } => {
+            ("bad", "rotate-ccw", format!("Nouvel essai dans {seconds} s : {reason}"))
+        }
     };
     let mut about = vec![bytes(relay.sent_bytes)];
     if relay.kbits > 0 {

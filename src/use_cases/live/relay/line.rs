@@ -1,34 +1,26 @@
-//! Relays: what a camera sends goes on to platforms as it comes, each target on its own. A line that is too slow loses whole
-//! groups of pictures; a camera that is away leaves its last picture standing, without sound; nothing here makes the
-//! recorder wait.
+//! One relay at work: connection after connection, each from a key frame on.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::ids::CameraId;
 use crate::domain::live::relay::{Backoff, RelayClock};
 use crate::domain::live::track::{Codec, Form, Kind, TICKS_PER_S, Track};
-use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::ingest::{Packet, Sent};
-use crate::ports::relay::{
-    Publication, PublishError, Publisher, RELAYS_MAX, RelayBook, RelayOrder, RelayState, Standing,
-};
+use crate::ports::relay::{Publication, PublishError, Publisher, RelayOrder, Standing};
+use crate::use_cases::live::relay::{Bus, Told, hold};
 
-/// Packets of a camera that wait for its relays at most, about six seconds: who is further behind goes on with the next
-/// key frame.
-const BEHIND_MAX: usize = 512;
 /// Without a packet for so long, the camera's last picture stands still; for so long at most, then the broadcast ends.
 const STILL_AFTER: Duration = Duration::from_secs(5);
 const STILL_MAX: Duration = Duration::from_mins(15);
+/// A camera is heard while something comes within so long.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// How often the still picture is sent, and how often silence is.
 const STILL_EVERY: i64 = TICKS_PER_S;
 const SILENCE_EVERY: Duration = Duration::from_millis(200);
@@ -41,207 +33,20 @@ const AAC_SAMPLES: i64 = 1_024;
 const SILENCE_MONO: &[u8] = &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80];
 const SILENCE_STEREO: &[u8] = &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80];
 
-/// Why an order is not taken. For people.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    #[error("« {name} » : {source}")]
-    Publish { name: String, source: PublishError },
-    #[error("{RELAYS_MAX} diffusions au plus.")]
-    TooMany,
-    #[error(transparent)]
-    Port(#[from] PortError),
-}
-
-/// All relays; clones share them.
-#[derive(Clone)]
-pub struct Relays(Arc<Inner>);
-
-struct Inner {
-    publisher: Arc<dyn Publisher>,
-    book: Arc<dyn RelayBook>,
-    clock: Arc<dyn Clock>,
-    buses: Mutex<BTreeMap<CameraId, Arc<Bus>>>,
-    going: Mutex<Vec<Going>>,
-}
-
-/// What a camera sends, for whoever relays it.
-struct Bus {
-    packets: broadcast::Sender<Sent>,
-    tracks: Mutex<Vec<Track>>,
-}
-
-struct Going {
-    order: RelayOrder,
-    told: Arc<Told>,
-    end: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-/// What is told of a relay.
-struct Told {
-    standing: Mutex<(Standing, DateTime<Utc>)>,
-    sent_bytes: AtomicU64,
-    kbits: AtomicU64,
-    dropped: AtomicU64,
-    reconnects: AtomicU64,
-}
-
-impl Relays {
-    /// Takes up what was ordered last.
-    pub fn open(
-        publisher: Arc<dyn Publisher>,
-        book: Arc<dyn RelayBook>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, PortError> {
-        let orders = book.read()?;
-        let (buses, going) = (Mutex::default(), Mutex::default());
-        let relays = Self(Arc::new(Inner { publisher, book, clock, buses, going }));
-        for order in orders {
-            relays.begin(order);
-        }
-        Ok(relays)
-    }
-
-    /// All relays there are from now on. One without a key keeps the one it was told before; one that is as it was goes on.
-    pub fn set(&self, mut orders: Vec<RelayOrder>) -> Result<(), RelayError> {
-        if orders.len() > RELAYS_MAX {
-            return Err(RelayError::TooMany);
-        }
-        let mut going = self.0.going();
-        for order in &mut orders {
-            let known = going.iter().find(|it| is_same(&it.order, order));
-            if let Some(known) = known.filter(|_| order.key.is_none()) {
-                order.key.clone_from(&known.order.key);
-            }
-            self.0
-                .publisher
-                .check(order)
-                .map_err(|source| RelayError::Publish { name: order.name.clone(), source })?;
-        }
-        self.0.book.write(&orders)?;
-        going.retain(|it| {
-            let stays = orders.contains(&it.order);
-            if !stays {
-                it.end.cancel();
-            }
-            stays
-        });
-        let fresh: Vec<RelayOrder> =
-            orders.into_iter().filter(|order| !going.iter().any(|it| it.order == *order)).collect();
-        drop(going);
-        for order in fresh {
-            self.begin(order);
-        }
-        Ok(())
-    }
-
-    /// How each stands.
-    pub fn states(&self) -> Vec<RelayState> {
-        self.0.going().iter().map(Going::state).collect()
-    }
-
-    /// Something from a camera's encoder. Never waits.
-    pub fn offer(&self, camera: CameraId, sent: &Sent) {
-        let bus = self.bus(camera);
-        if let Sent::Track(track) = sent {
-            let mut tracks = hold(&bus.tracks);
-            tracks.retain(|known| known.kind() != track.kind());
-            tracks.push(track.clone());
-        }
-        // Nobody relays it.
-        let _ = bus.packets.send(sent.clone());
-    }
-
-    /// Ends all, with a goodbye to each platform.
-    pub async fn end(&self) {
-        let going = std::mem::take(&mut *self.0.going());
-        for it in &going {
-            it.end.cancel();
-        }
-        for it in going {
-            let _ = it.task.await;
-        }
-    }
-
-    fn begin(&self, order: RelayOrder) {
-        let now = self.0.clock.now();
-        let told = Arc::new(Told {
-            standing: Mutex::new((Standing::Idle, now)),
-            sent_bytes: AtomicU64::new(0),
-            kbits: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            reconnects: AtomicU64::new(0),
-        });
-        let end = CancellationToken::new();
-        let relay = Relay {
-            bus: self.bus(order.camera),
-            order: order.clone(),
-            publisher: self.0.publisher.clone(),
-            clock: self.0.clock.clone(),
-            told: told.clone(),
-            end: end.clone(),
-            began: Instant::now(),
-            times: RelayClock::default(),
-            last_key: None,
-        };
-        let task = tokio::spawn(relay.run());
-        self.0.going().push(Going { order, told, end, task });
-    }
-
-    fn bus(&self, camera: CameraId) -> Arc<Bus> {
-        let fresh = || {
-            let (packets, _) = broadcast::channel(BEHIND_MAX);
-            Arc::new(Bus { packets, tracks: Mutex::default() })
-        };
-        hold(&self.0.buses).entry(camera).or_insert_with(fresh).clone()
-    }
-}
-
-impl Inner {
-    fn going(&self) -> MutexGuard<'_, Vec<Going>> {
-        hold(&self.going)
-    }
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn is_same(one: &RelayOrder, other: &RelayOrder) -> bool {
-    (one.camera, &one.name) == (other.camera, &other.name)
-}
-
-impl Going {
-    fn state(&self) -> RelayState {
-        let (standing, since) = hold(&self.told.standing).clone();
-        let RelayOrder { camera, name, url, is_test, .. } = self.order.clone();
-        RelayState {
-            camera,
-            name,
-            url,
-            is_test,
-            standing,
-            since,
-            sent_bytes: self.told.sent_bytes.load(Relaxed),
-            kbits: self.told.kbits.load(Relaxed) as u32,
-            dropped: self.told.dropped.load(Relaxed),
-            reconnects: self.told.reconnects.load(Relaxed),
-        }
-    }
-}
-
 /// One relay at work.
-struct Relay {
-    bus: Arc<Bus>,
-    order: RelayOrder,
-    publisher: Arc<dyn Publisher>,
-    clock: Arc<dyn Clock>,
-    told: Arc<Told>,
-    end: CancellationToken,
-    began: Instant,
-    times: RelayClock,
+pub(super) struct Relay {
+    pub(super) bus: Arc<Bus>,
+    pub(super) order: RelayOrder,
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) told: Arc<Told>,
+    pub(super) end: CancellationToken,
+    pub(super) began: Instant,
+    pub(super) times: RelayClock,
     /// What stands still while the camera is away, with the parameters it is decoded by.
-    last_key: Option<(Vec<Track>, Packet)>,
+    pub(super) last_key: Option<(Vec<Track>, Packet)>,
+    /// When something of the camera went out last.
+    pub(super) sent_at: Instant,
 }
 
 /// Why a connection is over.
@@ -252,13 +57,13 @@ enum Over {
 }
 
 impl Relay {
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut backoff = Backoff::default();
         let end = self.end.clone();
         loop {
-            let mut packets = self.bus.packets.subscribe();
             // Until it sends, a platform has nothing to show. After a lost line, the still picture is enough.
             if self.last_key.is_none() {
+                let mut packets = self.bus.packets.subscribe();
                 self.stands(Standing::Idle);
                 let Some(()) = end.run_until_cancelled(key_frame(&mut packets)).await else {
                     return;
@@ -294,7 +99,8 @@ impl Relay {
             let pause = backoff.pause(f64::from(self.clock.new_secret()[0]) / 255.0);
             let (camera, name) = (self.order.camera, &self.order.name);
             tracing::warn!(%camera, name, wait = pause.as_secs_f64(), "a relay is interrupted: {error}");
-            self.stands(Standing::Waiting { reason: error.to_string() });
+            let seconds = pause.as_secs_f64().ceil() as u32;
+            self.stands(Standing::Waiting { reason: error.to_string(), seconds });
             if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
@@ -309,25 +115,34 @@ impl Relay {
         let mut line = Line::new(publication, &told);
         let mut needs_key = true;
         let mut heard = Instant::now();
+        let mut ticks = tokio::time::interval(SILENCE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let is_still = heard.elapsed() >= STILL_AFTER && self.last_key.is_some();
             let next = tokio::select! {
                 biased;
                 () = end.cancelled() => return Over::Ended,
+                _ = ticks.tick() => None,
                 next = packets.recv() => Some(next),
-                () = tokio::time::sleep(SILENCE_EVERY) => None,
             };
             let sent = match next {
-                None if is_still && heard.elapsed() > STILL_MAX => return Over::Ended,
-                None if is_still => {
+                None => {
+                    let away = self.sent_at.elapsed();
+                    // A camera that is heard is back with its next key frame, unless those are far apart.
+                    let is_heard = heard.elapsed() < HEARD_WITHIN && away < 2 * STILL_AFTER;
+                    if away < STILL_AFTER || is_heard || self.last_key.is_none() {
+                        continue;
+                    }
+                    if away > STILL_MAX {
+                        return Over::Ended;
+                    }
                     self.stands(Standing::Still);
                     needs_key = true;
-                    match self.stand_still(&mut line).await {
-                        Ok(()) => continue,
-                        Err(error) => return Over::Lost(error),
+                    match end.run_until_cancelled(self.stand_still(&mut line)).await {
+                        Some(Ok(())) => continue,
+                        Some(Err(error)) => return Over::Lost(error),
+                        None => return Over::Ended,
                     }
                 }
-                None => continue,
                 Some(Err(RecvError::Closed)) => return Over::Ended,
                 Some(Err(RecvError::Lagged(_))) => {
                     needs_key = true;
@@ -350,20 +165,10 @@ impl Relay {
             if needs_key && !is_key {
                 continue;
             }
-            let done = async {
-                if is_key {
-                    let tracks = hold(&self.bus.tracks).clone();
-                    if needs_key {
-                        line.tell(&tracks).await?;
-                    }
-                    self.last_key = Some((tracks, packet.clone()));
-                }
-                let dts = self.times.place(packet.dts, self.now());
-                let pts = dts + packet.pts - packet.dts;
-                line.send(&Packet { dts, pts, ..packet }).await
-            };
-            if let Err(error) = done.await {
-                return Over::Lost(error);
+            match end.run_until_cancelled(self.pass_on(packet, needs_key, &mut line)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Over::Lost(error),
+                None => return Over::Ended,
             }
             if needs_key {
                 needs_key = false;
@@ -372,15 +177,40 @@ impl Relay {
         }
     }
 
+    /// Sends a packet of the camera's; a key frame with its parameters, if they are to be told.
+    async fn pass_on(
+        &mut self,
+        packet: Packet,
+        tells: bool,
+        line: &mut Line<'_>,
+    ) -> Result<(), PublishError> {
+        let now = self.now();
+        let Some(dts) = self.times.place(packet.kind, packet.dts, now) else { return Ok(()) };
+        if packet.kind == Kind::Picture && packet.is_key {
+            let tracks = hold(&self.bus.tracks).clone();
+            if tells {
+                line.tell(&tracks, dts).await?;
+            }
+            self.last_key = Some((tracks, packet.clone()));
+        }
+        let pts = dts + packet.pts - packet.dts;
+        line.send(&Packet { dts, pts, ..packet }).await?;
+        self.sent_at = Instant::now();
+        Ok(())
+    }
+
     /// The camera is away: its last picture once a second, and silence.
     async fn stand_still(&mut self, line: &mut Line<'_>) -> Result<(), PublishError> {
         let Some((tracks, key)) = self.last_key.clone() else { return Ok(()) };
-        line.tell(&tracks).await?;
         let now = self.now();
-        self.be_silent(&tracks, &key, now, line).await?;
+        line.tell(&tracks, now).await?;
+        // A line begins with a picture.
+        if line.still_at.is_some() {
+            self.be_silent(&tracks, &key, now, line).await?;
+        }
         if line.still_at.is_none_or(|at| now - at >= STILL_EVERY) {
             line.still_at = Some(now);
-            let dts = self.times.place_still(now);
+            let dts = self.times.place_still(Kind::Picture, now);
             let pts = dts + key.pts - key.dts;
             line.send(&Packet { dts, pts, ..key.clone() }).await?;
         }
@@ -400,12 +230,17 @@ impl Relay {
             _ => None,
         });
         let Some((rate, channels)) = sound else { return Ok(()) };
-        let silence = if channels == 1 { SILENCE_MONO } else { SILENCE_STEREO };
+        let silence = match channels {
+            1 => SILENCE_MONO,
+            2 => SILENCE_STEREO,
+            // Nobody streams more to a platform.
+            _ => return Ok(()),
+        };
         let frame = AAC_SAMPLES * TICKS_PER_S / rate.max(1);
         let mut at = line.silent_at.filter(|at| now - at < TICKS_PER_S).unwrap_or(now - frame);
         while at + frame <= now {
             at += frame;
-            let dts = self.times.place_still(at);
+            let dts = self.times.place_still(Kind::Sound, at);
             line.send(&Packet {
                 kind: Kind::Sound,
                 dts,
@@ -460,10 +295,10 @@ impl<'a> Line<'a> {
     }
 
     /// Tells those parameters that were not told yet.
-    async fn tell(&mut self, tracks: &[Track]) -> Result<(), PublishError> {
+    async fn tell(&mut self, tracks: &[Track], dts: i64) -> Result<(), PublishError> {
         for track in tracks {
             if !self.tracks.contains(track) {
-                self.publication.track(track).await?;
+                self.publication.track(track, dts).await?;
                 self.tracks.retain(|known| known.kind() != track.kind());
                 self.tracks.push(track.clone());
             }

@@ -1,5 +1,7 @@
 //! « Régie »: the cameras, what each sends, whether it is safe; and how to set an encoder up.
 
+mod alarms;
+
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
@@ -10,17 +12,18 @@ use serde::Deserialize;
 
 use crate::domain::ids::CameraId;
 use crate::domain::live::camera::CAMERA_NAME_CHARS_MAX;
-use crate::domain::live::feed::Trouble;
 use crate::domain::live::track::{Codec, Form as Shape};
 use crate::ports::ingest::Leave;
-use crate::ports::recorder::{CameraState, Door, FeedState, Halt, RecorderState};
+use crate::ports::recorder::{CameraState, Door, FeedState, RecorderState};
 use crate::read_models::CameraCard;
 use crate::use_cases::live::cameras::{CamerasError, StreamKey};
-use crate::web::pages::french::{When, bytes, counted, length, number};
+use crate::web::pages::french::{When, counted, length, number};
 use crate::web::pages::relays::{self, RelayForm, RelayRow};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::pages::{Said, house_address};
 use crate::web::{App, Problem, User, page};
+
+use self::alarms::{Alarm, alarms};
 
 /// What came longer ago than this is not safe yet: the disk lags behind.
 const BEHIND_MAX: TimeDelta = TimeDelta::seconds(5);
@@ -55,13 +58,6 @@ struct Figures {
     fps: String,
     picture: String,
     recorded: String,
-}
-
-/// What needs somebody, and what to do.
-struct Alarm {
-    what: String,
-    todo: String,
-    is_bad: bool,
 }
 
 #[derive(Template)]
@@ -359,108 +355,6 @@ fn room_left(state: &RecorderState) -> (f64, u32) {
     let used = state.total_bytes.saturating_sub(state.free_bytes) as f64;
     let room = (state.total_bytes as f64 * DISK_SHARE_MAX - used).max(0.0);
     (room * 8.0 / 1_000.0 / f64::from(kbits) / 3_600.0, kbits)
-}
-
-fn alarms(
-    cameras: &[CameraCard],
-    state: Option<&RecorderState>,
-    hours_left: Option<f64>,
-    now: DateTime<Utc>,
-) -> Vec<Alarm> {
-    let Some(state) = state else {
-        return vec![Alarm {
-            what: "L'enregistreur ne répond pas".to_owned(),
-            todo: "SPARK le relance de lui-même. Si cela dure plus de dix secondes, regardez son journal."
-                .to_owned(),
-            is_bad: true,
-        }];
-    };
-    let mut alarms = Vec::new();
-    if state.is_full {
-        alarms.push(Alarm {
-            what: "Le disque est plein".to_owned(),
-            todo: "L'enregistrement puise dans sa réserve : libérez de la place maintenant."
-                .to_owned(),
-            is_bad: true,
-        });
-    } else if hours_left.is_some_and(|hours| hours < HOURS_LEFT_MIN) {
-        alarms.push(Alarm {
-            what: format!("Il reste {} libres", bytes(state.free_bytes)),
-            todo: "Moins de deux heures avant la limite de 80 % : libérez de la place.".to_owned(),
-            is_bad: false,
-        });
-    }
-    for card in cameras {
-        let Some(feed) = of_camera(Some(state), card.id).and_then(|state| state.feed.as_ref())
-        else {
-            continue;
-        };
-        let name = card.name.as_str();
-        if let Some(halt) = feed.halted {
-            alarms.push(Alarm {
-                what: format!("{name} n'est pas enregistrée"),
-                todo: match halt {
-                    Halt::Full => {
-                        "Le disque est plein : libérez de la place, l'enregistrement reprend seul."
-                    }
-                    Halt::Disk => {
-                        "Le disque ne prend plus rien : regardez le journal de l'enregistreur."
-                    }
-                }
-                .to_owned(),
-                is_bad: true,
-            });
-        } else if is_behind(feed, now) {
-            alarms.push(Alarm {
-                what: format!("{name} : le disque prend du retard"),
-                todo: "Ce qui est reçu attend en mémoire. Arrêtez ce qui écrit beaucoup sur ce disque."
-                    .to_owned(),
-                is_bad: true,
-            });
-        }
-        alarms.extend(feed.reading.troubles.iter().map(|trouble| alarm(name, *trouble)));
-        if feed.dropped > 0 {
-            alarms.push(Alarm {
-                what: format!("{name} : {} écartées", counted(feed.dropped, "donnée", "données")),
-                todo: "Leurs horodatages se chevauchaient : vérifiez l'horloge de l'encodeur."
-                    .to_owned(),
-                is_bad: false,
-            });
-        }
-    }
-    alarms.sort_by_key(|alarm| !alarm.is_bad);
-    alarms
-}
-
-fn alarm(name: &str, trouble: Trouble) -> Alarm {
-    let (what, todo, is_bad) = match trouble {
-        Trouble::NoPicture => (
-            format!("{name} : pas d'image"),
-            "Vérifiez la caméra et la scène dans l'encodeur.".to_owned(),
-            true,
-        ),
-        Trouble::NoSound => (
-            format!("{name} : pas de son"),
-            "Ajoutez une piste audio dans l'encodeur, même muette.".to_owned(),
-            false,
-        ),
-        Trouble::KeysFarApart { ms } => (
-            format!("{name} : une image clé toutes les {} s", number(f64::from(ms) / 1_000.0, 1)),
-            "Réglez l'intervalle d'images clés sur 2 s : les clips partiront plus vite.".to_owned(),
-            false,
-        ),
-        Trouble::VariableFrameRate => (
-            format!("{name} : cadence d'images irrégulière"),
-            "Choisissez une cadence constante (30 ou 60 i/s) et soulagez l'encodeur.".to_owned(),
-            false,
-        ),
-        Trouble::TooManyBits { kbits } => (
-            format!("{name} : {} Mbit/s", megabits(kbits)),
-            "Twitch refuse au-delà de 7,5 Mbit/s : baissez le débit vidéo.".to_owned(),
-            false,
-        ),
-    };
-    Alarm { what, todo, is_bad }
 }
 
 async fn camera_page(
