@@ -31,7 +31,10 @@ pub enum Received {
     Taken,
     /// The platform wants to read this word for word.
     Answer(String),
-    /// Not from the platform, or of another time.
+    /// From the platform, but of another time: somebody plays it back, or it comes far too late. It has no effect, and is not to
+    /// be sent again.
+    Old,
+    /// Not from the platform.
     Refused,
     /// From the platform, but nothing we can read.
     Malformed,

@@ -27,6 +27,8 @@ pub(super) async fn receive(
     let headers: BTreeMap<String, String> = texts.collect();
     Ok(match mailbox.receive(&headers, &body).await {
         Received::Taken => StatusCode::NO_CONTENT.into_response(),
+        // A status of its own, so that the measures count it apart.
+        Received::Old => StatusCode::ACCEPTED.into_response(),
         Received::Answer(words) => ([(CONTENT_TYPE, "text/plain")], words).into_response(),
         Received::Refused => StatusCode::FORBIDDEN.into_response(),
         Received::Malformed => StatusCode::BAD_REQUEST.into_response(),

@@ -35,7 +35,7 @@ pub struct Faults {
     pub token_delay_ms: u64,
     /// The next so many deliveries of webhooks are first tried with a wrong signature. Counter `bad_signature`.
     pub bad_signatures: u32,
-    /// The next so many deliveries of webhooks are first tried with a timestamp eleven minutes old.
+    /// Before the next so many deliveries of webhooks, somebody plays back the like of them, signed, eleven minutes old.
     /// Counter `stale_timestamp`.
     pub stale_timestamps: u32,
     /// Answers given instead of the real ones, first match first.

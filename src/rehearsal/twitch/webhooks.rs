@@ -216,7 +216,8 @@ async fn deliver(stage: &Stage, http: &reqwest::Client, delivery: &Delivery) {
 
 /// One try. True when the callback took it.
 async fn post(stage: &Stage, http: &reqwest::Client, delivery: &Delivery, attempt: u32) -> bool {
-    let (mut stamp, mut key) = (stage.state().stamp(), delivery.hook.secret.to_string());
+    let (stamp, mut key) = (stage.state().stamp(), delivery.hook.secret.to_string());
+    let mut is_played_back = false;
     if attempt == 0 && delivery.message_type == MessageType::Notification {
         let mut state = stage.state();
         if state.faults.bad_signatures > 0 {
@@ -227,25 +228,15 @@ async fn post(stage: &Stage, http: &reqwest::Client, delivery: &Delivery, attemp
         if state.faults.stale_timestamps > 0 {
             state.faults.stale_timestamps -= 1;
             state.counters.one("stale_timestamp");
-            stamp = rfc3339(now() - STALE);
+            is_played_back = true;
         }
     }
-    let name = |suffix: &str| format!("Twitch-Eventsub-{suffix}");
-    let answer = http
-        .post(&*delivery.hook.callback)
-        .timeout(ANSWER_MAX)
-        .header("Content-Type", "application/json")
-        .header(name("Message-Id"), &delivery.message_id)
-        .header(name("Message-Retry"), attempt.to_string())
-        .header(name("Message-Type"), delivery.message_type.as_str())
-        .header(name("Message-Signature"), sign(&key, &delivery.message_id, &stamp, &delivery.body))
-        .header(name("Message-Timestamp"), stamp)
-        .header(name("Subscription-Type"), &delivery.kind)
-        .header(name("Subscription-Version"), &delivery.version)
-        .body(delivery.body.clone())
-        .send()
-        .await;
-    let Ok(answer) = answer else { return false };
+    if is_played_back {
+        // Whatever is answered, the delivery itself follows.
+        let old = rfc3339(now() - STALE);
+        let _ = send(http, delivery, attempt, &old, &delivery.hook.secret).await;
+    }
+    let Ok(answer) = send(http, delivery, attempt, &stamp, &key).await else { return false };
     if !answer.status().is_success() {
         return false;
     }
@@ -254,6 +245,29 @@ async fn post(stage: &Stage, http: &reqwest::Client, delivery: &Delivery, attemp
     }
     // The challenge's id is its text.
     answer.text().await.is_ok_and(|text| text == delivery.message_id)
+}
+
+async fn send(
+    http: &reqwest::Client,
+    delivery: &Delivery,
+    attempt: u32,
+    stamp: &str,
+    key: &str,
+) -> reqwest::Result<reqwest::Response> {
+    let name = |suffix: &str| format!("Twitch-Eventsub-{suffix}");
+    http.post(&*delivery.hook.callback)
+        .timeout(ANSWER_MAX)
+        .header("Content-Type", "application/json")
+        .header(name("Message-Id"), &delivery.message_id)
+        .header(name("Message-Retry"), attempt.to_string())
+        .header(name("Message-Type"), delivery.message_type.as_str())
+        .header(name("Message-Signature"), sign(key, &delivery.message_id, stamp, &delivery.body))
+        .header(name("Message-Timestamp"), stamp)
+        .header(name("Subscription-Type"), &delivery.kind)
+        .header(name("Subscription-Version"), &delivery.version)
+        .body(delivery.body.clone())
+        .send()
+        .await
 }
 
 /// `sha256=` and the HMAC over id, timestamp and body.

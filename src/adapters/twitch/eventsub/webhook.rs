@@ -24,7 +24,7 @@ use crate::ports::audience_source::{Health, Mailbox, Received, State};
 use crate::ports::platform::DeliveryVia;
 use crate::ports::vault::Secret;
 
-/// A message older than this, or as far in the future, is refused: it may be played back by somebody.
+/// A message older than this, or as far in the future, has no effect: it may be played back by somebody.
 const AGE_MAX: TimeDelta = TimeDelta::minutes(10);
 /// Longest wait until a message is kept; Twitch gives a few seconds.
 const KEPT_MAX: Duration = Duration::from_secs(3);
@@ -155,7 +155,8 @@ impl Mailbox for WebhookDoor {
         };
         let sent_at = sent_at.with_timezone(&Utc);
         if (self.house.clock.now() - sent_at).abs() > AGE_MAX {
-            return self.refuse("of another time");
+            tracing::warn!(%sent_at, "a webhook message of another time was left alone");
+            return Received::Old;
         }
         self.take(id, sent_at, body).await
     }
