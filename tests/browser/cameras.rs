@@ -109,9 +109,9 @@ async fn goes(studio: &Studio, driver: &Driver, browser: &Client) -> Result<(), 
         is_accessible(browser, browser.current_url().await?.as_ref(), scheme).await?;
     }
 
-    // Back in time: what is shown is of then.
-    until(browser, "document.querySelector('video').currentTime > 1").await?;
+    // Back in time, far enough from the present to tell the two apart: what is shown is of then.
     let first = "Number(document.querySelector('[data-first]').dataset.first)";
+    until(browser, &format!("Date.now() - {first} > 28000")).await?;
     browser
         .execute(
             &format!(
@@ -122,7 +122,8 @@ async fn goes(studio: &Studio, driver: &Driver, browser: &Client) -> Result<(), 
         )
         .await?;
     let shown = "Date.parse(document.querySelector('video').dataset.at)";
-    until(browser, &format!("{shown} < {first} + 15000 && {at} > 0.5")).await?;
+    until(browser, &format!("{shown} < {first} + 8000 && {at} > 0.5")).await?;
+    until(browser, &format!("{shown} > {first} + 2500 && {shown} < {first} + 12000")).await?;
 
     // One key marks; the clips of both cameras play.
     browser.goto(&format!("{}/regie", studio.base)).await?;

@@ -66,14 +66,14 @@ impl Clips {
         &self,
         at: DateTime<Utc>,
         by: Option<PersonId>,
-    ) -> Result<(WeekId, usize), PortError> {
+    ) -> Result<usize, PortError> {
         let week = week_at(&*self.ledger, &*self.shelves, at).await?;
         let events = self.around(at, week, by).await?;
         let count = events.len();
         if count > 0 {
             self.write(Commit { events, ..Commit::default() }).await?;
         }
-        Ok((week, count))
+        Ok(count)
     }
 
     async fn around(

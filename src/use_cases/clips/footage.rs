@@ -28,6 +28,7 @@ const OVER_AFTER_NS: i64 = 5_000_000_000;
 /// Parts read in one answer at most: a segment of a minute.
 const PARTS_READ_MAX: u32 = 60;
 /// The latency of arrival is the least that was seen within this stretch before a span: the network only ever adds to it.
+/// Longer than key frames are apart.
 const LATENCY_NS: i64 = 30_000_000_000;
 
 /// What the cameras sent.
@@ -86,7 +87,7 @@ impl CameraFootage {
         let is_over = to.is_some_and(|to| to < self.now_ns() - OVER_AFTER_NS);
         let until = to.unwrap_or(i64::MAX);
         let parts = self.footage.parts(camera, from - KEY_FRAME_NS_MAX, until).await?;
-        Ok(Playlist::of(parts, from, is_over))
+        Ok(Playlist::of(parts, from, to.is_some(), is_over))
     }
 
     /// The same, once it holds this segment or this part of it; as it is after a while.
@@ -94,18 +95,19 @@ impl CameraFootage {
         &self,
         camera: CameraId,
         from: DateTime<Utc>,
+        to: Option<DateTime<Utc>>,
         segment: usize,
         part: Option<usize>,
     ) -> Result<Option<Playlist>, PortError> {
         let give_up = tokio::time::Instant::now() + PART_WAITED_FOR;
-        let mut playlist = self.playlist(camera, from, None).await?;
+        let mut playlist = self.playlist(camera, from, to).await?;
         while let Some(last) = playlist.as_ref().and_then(|it| it.last()).copied()
             && !playlist.as_ref().is_some_and(|it| it.holds(segment, part))
             && tokio::time::Instant::now() < give_up
         {
             tokio::time::sleep(LOOK_EVERY).await;
             if !self.footage.parts(camera, last.utc_ns + 1, i64::MAX).await?.is_empty() {
-                playlist = self.playlist(camera, from, None).await?;
+                playlist = self.playlist(camera, from, to).await?;
             }
         }
         Ok(playlist)
@@ -185,8 +187,7 @@ impl CameraFootage {
         output: &Path,
     ) -> Result<Joined, FootageError> {
         let (from, to) = (ns(from), ns(to));
-        let before = KEY_FRAME_NS_MAX.max(LATENCY_NS);
-        let all = self.footage.parts(camera, from - before, to + KEY_FRAME_NS_MAX).await?;
+        let all = self.footage.parts(camera, from - LATENCY_NS, to + KEY_FRAME_NS_MAX).await?;
         let (parts, start, end) = chosen(&all, from, to, self.now_ns())?;
         let written = async {
             let mut file = tokio::fs::File::create(output).await?;
@@ -226,11 +227,10 @@ fn chosen(
     to: i64,
     now: i64,
 ) -> Result<(&[PartPlace], i64, i64), FootageError> {
-    let holds = |part: &&PartPlace, at| part.utc_ns <= at && at < part.utc_ns + in_ns(part.ticks);
     let at_start = all.iter().rev().find(|part| part.utc_ns <= from);
     // A part that came early still holds what follows it closely.
     let first = at_start
-        .filter(|part| holds(part, from) || from - part.utc_ns < 2 * in_ns(part.ticks))
+        .filter(|part| from - part.utc_ns < 2 * in_ns(part.ticks))
         .ok_or(FootageError::Nothing { at_ns: from })?;
     let begins = all.iter().position(|part| part.recording == first.recording).unwrap_or(0);
     let run = all[begins..].iter().take_while(|part| part.recording == first.recording);

@@ -20,7 +20,7 @@ use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Commit, CommitError, Expectation, Ledger};
 use crate::ports::media_engine::{
-    CutMethod, CutOrder, CutReport, MediaEngine, PosterOrder, ReelOrder,
+    CutMethod, CutOrder, CutReport, JobWatch, MediaEngine, PosterOrder, ReelOrder,
 };
 use crate::ports::media_store::MediaStore;
 use crate::ports::shelves::{Shelves, cards_of, find_card};
@@ -157,16 +157,9 @@ impl Clips {
         folder: &Workspace,
         work: &Work,
     ) -> Result<(), WorkError> {
-        let still = folder.0.join("poster.jpg");
-        let poster = PosterOrder {
-            source: output.to_owned(),
-            at_s: report.duration_s * POSTER_SHARE,
-            width_max: POSTER_WIDTH_MAX,
-            output: still.clone(),
-        };
-        self.engine.poster(poster, &work.step(0.85, 0.95, "Image du clip")).await?;
-        let file = self.store.adopt(output, "clips", "mp4").await?;
-        let poster = self.store.adopt(&still, "posters", "jpg").await?;
+        let watch = work.step(0.85, 0.95, "Image du clip");
+        let (file, poster) =
+            self.keep(output, "clips", report.duration_s * POSTER_SHARE, folder, &watch).await?;
         let reencoded_because = match report.method {
             CutMethod::SmartCut => None,
             CutMethod::Reencoded { reason } => Some(reason.to_string()),
@@ -178,6 +171,27 @@ impl Clips {
             reel_follows: matches!(clip.reel, ReelState::Requested { .. }),
         };
         self.finish(work, cut, length, vec![file, poster]).await
+    }
+
+    /// Takes a film into the store, with its still of this instant.
+    async fn keep(
+        &self,
+        film: &Path,
+        shelf: &str,
+        still_at_s: f64,
+        folder: &Workspace,
+        watch: &JobWatch,
+    ) -> Result<(MediaObject, MediaObject), WorkError> {
+        let still = folder.0.join("poster.jpg");
+        let order = PosterOrder {
+            source: film.to_owned(),
+            at_s: still_at_s,
+            width_max: POSTER_WIDTH_MAX,
+            output: still.clone(),
+        };
+        self.engine.poster(order, watch).await?;
+        let film = self.store.adopt(film, shelf, "mp4").await?;
+        Ok((film, self.store.adopt(&still, "posters", "jpg").await?))
     }
 
     /// Renders a clip's vertical reel.
@@ -210,16 +224,9 @@ impl Clips {
         let order = ReelOrder { plan, output: output.clone() };
         let report =
             self.engine.render_reel(order, &work.step(0.02, 0.95, "Rendu du reel")).await?;
-        let still = folder.0.join("poster.jpg");
-        let poster = PosterOrder {
-            source: output.clone(),
-            at_s: report.duration_s * POSTER_SHARE,
-            width_max: POSTER_WIDTH_MAX,
-            output: still.clone(),
-        };
-        self.engine.poster(poster, &work.step(0.95, 0.98, "Image du reel")).await?;
-        let file = self.store.adopt(&output, "reels", "mp4").await?;
-        let poster = self.store.adopt(&still, "posters", "jpg").await?;
+        let watch = work.step(0.95, 0.98, "Image du reel");
+        let (file, poster) =
+            self.keep(&output, "reels", report.duration_s * POSTER_SHARE, &folder, &watch).await?;
         let (_, length) = self.load(id).await?;
         let reel = Reel {
             file: file.clone(),

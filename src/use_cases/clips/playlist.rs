@@ -24,14 +24,20 @@ pub struct Playlist {
     segments: Vec<Range<usize>>,
     /// Nothing is added any more.
     is_over: bool,
-    /// Where in it the player begins, in seconds.
-    begins_s: f64,
+    /// Where in it the player begins, in seconds; at the present without.
+    begins_s: Option<f64>,
 }
 
 impl Playlist {
     /// Of parts in their order of time, which begin a while before `from_utc_ns`; nothing before the last key part that is no
-    /// later than that. `is_over`: no part will be added. `None` when there is nothing to play.
-    pub fn of(mut parts: Vec<PartPlace>, from_utc_ns: i64, is_over: bool) -> Option<Self> {
+    /// later than that. `is_stretch`: the player begins there, and not at the present. `is_over`: no part will be added. `None` when
+    /// there is nothing to play.
+    pub fn of(
+        mut parts: Vec<PartPlace>,
+        from_utc_ns: i64,
+        is_stretch: bool,
+        is_over: bool,
+    ) -> Option<Self> {
         let is_before = |part: &PartPlace| part.is_key && part.utc_ns <= from_utc_ns;
         let first =
             parts.iter().rposition(is_before).or_else(|| parts.iter().position(|it| it.is_key))?;
@@ -52,7 +58,7 @@ impl Playlist {
                 }
             }
         }
-        let begins_s = (from_utc_ns - parts[0].utc_ns).max(0) as f64 / 1e9;
+        let begins_s = is_stretch.then(|| (from_utc_ns - parts[0].utc_ns).max(0) as f64 / 1e9);
         Some(Self { parts, segments, is_over, begins_s })
     }
 
@@ -81,11 +87,7 @@ impl Playlist {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:0");
         if self.is_over {
-            let _ = writeln!(
-                out,
-                "#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-START:TIME-OFFSET={:.3},PRECISE=YES",
-                self.begins_s
-            );
+            out.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
         } else {
             let _ = writeln!(
                 out,
@@ -93,6 +95,9 @@ impl Playlist {
                  #EXT-X-PART-INF:PART-TARGET={longest_part:.3}",
                 3.0 * longest_part
             );
+        }
+        if let Some(begins_s) = self.begins_s {
+            let _ = writeln!(out, "#EXT-X-START:TIME-OFFSET={begins_s:.3},PRECISE=YES");
         }
         let in_parts = self.segments.len().saturating_sub(SEGMENTS_IN_PARTS + 1);
         let mut recording = None;
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn what_grows_keeps_its_numbers_and_hints_at_what_comes() {
         let from = 3 * S;
-        let of = |count| Playlist::of(parts(7, 0, count), from, false).unwrap();
+        let of = |count| Playlist::of(parts(7, 0, count), from, false, false).unwrap();
         let (before, after) = (of(9), of(12));
         let (text, later) = (before.text(), after.text());
         // It begins with the key part before the instant that was asked for: part 3, at 2 s.
@@ -203,6 +208,9 @@ mod tests {
             !text.contains("ENDLIST")
                 && text.contains("PROGRAM-DATE-TIME:1970-01-01T00:00:02.000Z")
         );
+        assert!(!text.contains("EXT-X-START"), "it begins at the present");
+        let stretch = Playlist::of(parts(7, 0, 9), from, true, false).unwrap().text();
+        assert!(stretch.contains("#EXT-X-START:TIME-OFFSET=1.000,"), "{stretch}");
         assert!(before.holds(2, None) && before.holds(3, Some(0)));
         assert!(!before.holds(3, Some(1)) && !before.holds(3, None));
         assert!(after.holds(3, Some(1)) && after.holds(3, None));
@@ -212,7 +220,7 @@ mod tests {
     fn another_recording_is_a_break_and_what_is_over_says_so() {
         let mut all = parts(1, 0, 5);
         all.extend(parts(2, 10, 4));
-        let over = Playlist::of(all, 0, true).unwrap();
+        let over = Playlist::of(all, 0, true, true).unwrap();
         let text = over.text();
         assert_eq!(lines(&text, "#EXT-X-MAP").len(), 2);
         assert_eq!(lines(&text, "#EXT-X-DISCONTINUITY").len(), 1);
@@ -227,7 +235,7 @@ mod tests {
 
     #[test]
     fn nothing_that_can_be_decoded_is_no_playlist() {
-        assert_eq!(Playlist::of(Vec::new(), 0, false), None);
-        assert_eq!(Playlist::of(parts(1, 0, 2).split_off(1), 0, false), None);
+        assert_eq!(Playlist::of(Vec::new(), 0, false, false), None);
+        assert_eq!(Playlist::of(parts(1, 0, 2).split_off(1), 0, false, false), None);
     }
 }

@@ -118,7 +118,7 @@ pub(super) async fn playlist(
     let from = at(asked.depuis)?;
     let to = asked.jusqua.map(at).transpose()?;
     let playlist = match asked.segment {
-        Some(segment) => app.footage.playlist_with(camera, from, segment, asked.part).await?,
+        Some(segment) => app.footage.playlist_with(camera, from, to, segment, asked.part).await?,
         None => app.footage.playlist(camera, from, to).await?,
     };
     let playlist = playlist.ok_or_else(Problem::not_found)?;

@@ -29,6 +29,7 @@ use self::line::Relay;
 /// Packets of a camera that wait for its relays at most, about six seconds: who is further behind goes on with the next
 /// key frame.
 const BEHIND_MAX: usize = 512;
+
 /// Why an order is not taken. For people.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {

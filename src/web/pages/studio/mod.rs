@@ -199,7 +199,7 @@ pub(super) async fn retire(
 
 /// `POST /regie/repere`: marks this instant: every camera that records gives its clip.
 pub(super) async fn mark(State(app): State<App>, user: User) -> Result<Redirect, Problem> {
-    let (_, count) = app.clips.mark_cameras(app.clock.now(), Some(user.person.id)).await?;
+    let count = app.clips.mark_cameras(app.clock.now(), Some(user.person.id)).await?;
     Ok(Redirect::to(if count > 0 { "/regie?dit=repere-pose" } else { "/regie?dit=repere-vide" }))
 }
 
