@@ -53,6 +53,11 @@ enum Role {
     },
     /// Record what the cameras send, in a process of its own: nothing else can stop it
     Record,
+    /// Cameras: what they recorded
+    Cameras {
+        #[command(subcommand)]
+        what: Cameras,
+    },
     /// Bring a past stream in: its video and its chat
     Import(ImportArgs),
     /// Bring the database up to date, and say what it holds
@@ -172,6 +177,12 @@ pub(crate) struct PretendTwitchArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Cameras {
+    /// Make the index in the database anew from the recordings, and say what was different
+    Index,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Twitch {
     /// Say of each EventSub payload whether it is understood, one JSON line a payload
     #[command(after_help = crate::boot::twitch::DECODE_HELP)]
@@ -257,6 +268,7 @@ pub fn run() -> Result<ExitCode> {
             Role::Serve(_) => crate::boot::serve::serve(config).await,
             Role::Listen { name } => crate::boot::listen::listen(config, &name).await,
             Role::Record => crate::boot::record::record(&config).await,
+            Role::Cameras { what: Cameras::Index } => crate::boot::keep::index(&config).await,
             Role::Import(args) => crate::boot::import::import(&config, args).await,
             Role::Migrate => crate::boot::keep::migrate(&config).await,
             Role::Rebuild => crate::boot::keep::rebuild(&config).await,

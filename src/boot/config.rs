@@ -148,6 +148,9 @@ pub(crate) struct RecordConfig {
     pub run: Run,
     /// Address and port where encoders publish over RTMP; port 0 takes a free one.
     pub rtmp: SocketAddr,
+    /// How many hours of a villa day the cameras send, for what is said of room: 1 to 24.
+    #[serde(deserialize_with = "hours_of_a_day")]
+    pub hours_a_day: u8,
     /// Where recordings lie [default: `dvr` in the data folder].
     pub folder: Option<PathBuf>,
     /// The recorder's socket [default: `recorder/desk.sock` in the data folder].
@@ -170,6 +173,7 @@ impl Default for RecordConfig {
         Self {
             run: Run::default(),
             rtmp: SocketAddr::from(([127, 0, 0, 1], 1935)),
+            hours_a_day: 8,
             folder: None,
             socket: None,
         }
@@ -289,6 +293,12 @@ impl Default for LogsConfig {
     fn default() -> Self {
         Self { filter: None, format: LogFormat::Text }
     }
+}
+
+fn hours_of_a_day<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let hours = u8::deserialize(from)?;
+    let is_some = (1..=24).contains(&hours);
+    is_some.then_some(hours).ok_or_else(|| serde::de::Error::custom("hours_a_day is 1 to 24"))
 }
 
 /// `/var/lib/spark` for root, else the user's own data folder.

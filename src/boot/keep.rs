@@ -6,13 +6,17 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::adapters::clock::SystemClock;
+use crate::adapters::local_dvr::LocalFootage;
 use crate::adapters::postgres::backup::{self, Manifest, MediaItem, Over};
-use crate::adapters::postgres::{MIGRATIONS, PostgresAudienceLog, PostgresLedger, PostgresShelves};
+use crate::adapters::postgres::{
+    MIGRATIONS, PostgresAudienceLog, PostgresFootageIndex, PostgresLedger, PostgresShelves,
+};
 use crate::boot::config::Config;
 use crate::boot::wire::Database;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::shelves::Shelves;
+use crate::use_cases::live::index::{Indexer, Learnt};
 
 /// Brings the database up to date.
 pub(crate) async fn migrate(config: &Config) -> Result<()> {
@@ -37,6 +41,23 @@ pub(crate) async fn rebuild(config: &Config) -> Result<()> {
     if differing > 0 {
         println!("{differing} cards were not what the event log says; they are now.");
     }
+    Ok(())
+}
+
+/// Makes the index of footage anew from what lies in the DVR.
+pub(crate) async fn index(config: &Config) -> Result<()> {
+    let (database, pool) = Database::open_current(config).await?;
+    let indexer = Indexer {
+        footage: Arc::new(LocalFootage::at(&config.dvr_folder())),
+        index: Arc::new(PostgresFootageIndex::new(pool.clone())),
+    };
+    let learnt = indexer.rebuild().await;
+    pool.close().await;
+    database.close().await?;
+    let Learnt { files, parts, differing, gone } = learnt?;
+    println!(
+        "{files} files with {parts} parts: {differing} were unknown or different, {gone} known ones are gone."
+    );
     Ok(())
 }
 

@@ -47,6 +47,7 @@ pub(crate) async fn record(config: &Config) -> Result<()> {
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let door = crate::workers::recorder::run(recorder.clone(), rtmp, stop.clone());
     tasks.spawn(door);
+    tasks.spawn(crate::workers::recorder::make_room(recorder.clone(), stop.clone()));
     let answers = crate::web::serve_desk(desk, recorder, stop.clone());
     tasks.spawn(async move {
         if let Err(error) = answers.await {

@@ -19,8 +19,8 @@ use crate::adapters::local_spool::LocalSpool;
 use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
-    PostgresAudienceLog, PostgresJobQueue, PostgresLedger, PostgresListeners, PostgresPeople,
-    PostgresShelves, PostgresVault, PostgresViewerSamples,
+    PostgresAudienceLog, PostgresFootageIndex, PostgresJobQueue, PostgresLedger, PostgresListeners,
+    PostgresPeople, PostgresShelves, PostgresVault, PostgresViewerSamples,
 };
 use crate::adapters::recorder::LocalRecorder;
 use crate::adapters::twitch::eventsub::EventsubSource;
@@ -46,6 +46,7 @@ use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
 use crate::use_cases::live::cameras::Cameras;
+use crate::use_cases::live::index::Indexer;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::reactions::Reactions;
 use crate::use_cases::villa::Weeks;
@@ -224,6 +225,10 @@ impl House {
             ledger: ledger.clone(),
             shelves: shelves.clone(),
             desk: Arc::new(LocalRecorder::at(&config.recorder_socket())?),
+            indexer: Indexer {
+                footage: footage.footage.clone(),
+                index: Arc::new(PostgresFootageIndex::new(pool.clone())),
+            },
             clock: clock.clone(),
         };
         let gaps = Gaps { audience: audience.clone(), channels: channels.clone() };
@@ -278,6 +283,7 @@ impl House {
                 behind_proxy: config.web.behind_proxy == 1,
                 upload_bytes_max: config.web.upload_bytes_max,
                 engine: engine_skills(),
+                hours_a_day: config.record.hours_a_day,
             },
         })
     }

@@ -62,6 +62,18 @@ pub struct Space {
     pub is_full: bool,
 }
 
+/// A file of a recording: the least that can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    pub camera: CameraId,
+    pub recording: RecordingId,
+    /// Within the recording, from 1.
+    pub file: u32,
+    /// UTC nanoseconds, to the second; it may end sooner than told, never later.
+    pub from_utc_ns: i64,
+    pub to_utc_ns: i64,
+}
+
 /// The recorder's side.
 #[async_trait]
 pub trait Dvr: Send + Sync {
@@ -70,6 +82,12 @@ pub trait Dvr: Send + Sync {
 
     /// Room for more.
     fn space(&self) -> Space;
+
+    /// All that lies there, the oldest first.
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError>;
+
+    /// Removes one; says how many bytes that freed. One that is gone already frees none.
+    async fn remove(&self, stretch: &Stretch) -> Result<u64, PortError>;
 }
 
 /// A recording being written.
@@ -94,6 +112,12 @@ pub trait Footage: Send + Sync {
         from_utc_ns: i64,
         to_utc_ns: i64,
     ) -> Result<Vec<PartPlace>, PortError>;
+
+    /// All files that lie there, the oldest first.
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError>;
+
+    /// What the index beside a file says: its parts, and whether it was closed in order. No parts when it is gone.
+    async fn index_of(&self, stretch: &Stretch) -> Result<(Vec<PartPlace>, bool), PortError>;
 
     /// The earliest part of a camera that is still there.
     async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError>;

@@ -5,6 +5,7 @@ pub mod audience_source;
 pub mod chat_reader;
 pub mod clock;
 pub mod dvr;
+pub mod footage_index;
 pub mod host;
 pub mod ingest;
 pub mod job_queue;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{CameraId, RecordingId};
 use crate::domain::live::camera::Camera;
 use crate::domain::live::feed::Reading;
+use crate::domain::live::keeping::Keeping;
 use crate::domain::live::track::{Codec, Form};
 use crate::ports::PortError;
 use crate::ports::ingest::Leave;
@@ -32,9 +33,23 @@ pub struct RecorderState {
     pub total_bytes: u64,
     /// The disk is full: what it reserved is being used up, or nothing is recorded any more.
     pub is_full: bool,
+    /// What went since it started, to make room or for its age.
+    #[serde(default)]
+    pub let_go: LetGo,
     /// What is relayed, in the order it was ordered; without keys.
     #[serde(default)]
     pub relays: Vec<RelayState>,
+}
+
+/// Recordings that went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LetGo {
+    pub files: u64,
+    pub bytes: u64,
+    /// The end of the latest that went.
+    pub until: Option<DateTime<Utc>>,
+    /// The disk is beyond its line, and nothing more may go.
+    pub is_cramped: bool,
 }
 
 /// A port that encoders knock at.
@@ -100,6 +115,9 @@ pub trait RecorderDesk: Send + Sync {
     /// away, as is one whose key changed.
     async fn know(&self, cameras: &[Camera]) -> Result<(), PortError>;
 
+    /// Tells it what stays of each camera. Of a camera that is not among them, everything stays.
+    async fn keep(&self, keeping: &[Keeping]) -> Result<(), PortError>;
+
     /// Tells it all relays there shall be. One that cannot be carried out is refused in words, and nothing is changed.
     async fn relay(&self, relays: &[RelayOrder]) -> Result<Option<String>, PortError>;
 }
@@ -111,4 +129,10 @@ pub trait CameraBook: Send + Sync {
 
     /// All of them, in place of those before; on the disk when this returns.
     fn write(&self, cameras: &[Camera]) -> Result<(), PortError>;
+
+    /// What stays of them; nothing is said of any before the first were written.
+    fn read_keeping(&self) -> Result<Vec<Keeping>, PortError>;
+
+    /// On the disk when this returns.
+    fn write_keeping(&self, keeping: &[Keeping]) -> Result<(), PortError>;
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::CameraId;
 use crate::domain::live::camera::{Camera, CameraEvent, CameraName, KeyHash};
+use crate::domain::live::keeping::{Keeping, KeptSpan};
 use crate::read_models::{Card, Model};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,11 @@ pub struct CameraCard {
     pub key_drawn_at: DateTime<Utc>,
     pub added_at: DateTime<Utc>,
     pub retired_at: Option<DateTime<Utc>>,
+    /// Days its recordings are kept for, and what stays longer.
+    #[serde(default)]
+    pub days: Option<u16>,
+    #[serde(default)]
+    pub kept: Vec<KeptSpan>,
 }
 
 impl CameraCard {
@@ -24,6 +30,11 @@ impl CameraCard {
     pub fn known(&self) -> Option<Camera> {
         let camera = Camera { id: self.id, name: self.name.clone(), key: self.key };
         self.retired_at.is_none().then_some(camera)
+    }
+
+    /// What stays of it.
+    pub fn keeping(&self) -> Keeping {
+        Keeping { camera: self.id, days: self.days, spans: self.kept.clone() }
     }
 }
 
@@ -41,6 +52,8 @@ impl Card for CameraCard {
             key_drawn_at: event.at,
             added_at: event.at,
             retired_at: None,
+            days: None,
+            kept: Vec::new(),
         })
     }
 
@@ -51,6 +64,9 @@ impl Card for CameraCard {
             CameraEvent::Renamed { name, .. } => self.name = name.clone(),
             CameraEvent::KeyDrawn { key, .. } => (self.key, self.key_drawn_at) = (*key, event.at),
             CameraEvent::Retired { .. } => self.retired_at = Some(event.at),
+            CameraEvent::DaysSet { days, .. } => self.days = *days,
+            CameraEvent::SpanKept { span, .. } => self.kept.push(span.clone()),
+            CameraEvent::SpanLetGo { span, .. } => self.kept.retain(|kept| kept != span),
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Settings {
     pub upload_bytes_max: u64,
     /// What the media engine of this machine can do, for « Santé ».
     pub engine: EngineSkills,
+    /// How many hours of a villa day the cameras send.
+    pub hours_a_day: u8,
 }
 
 /// The media engine as it was found at the start.
@@ -70,6 +72,7 @@ impl Default for Settings {
             // Twelve hours at 8 Mbit/s are 43 GB.
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
             engine: EngineSkills::default(),
+            hours_a_day: 8,
         }
     }
 }

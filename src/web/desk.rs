@@ -9,6 +9,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::live::camera::Camera;
+use crate::domain::live::keeping::Keeping;
 use crate::ports::recorder::RecorderState;
 use crate::ports::relay::RelayOrder;
 use crate::use_cases::live::record::Recorder;
@@ -30,6 +31,7 @@ pub async fn serve_desk(
     let router = Router::new()
         .route("/state", get(state))
         .route("/cameras", put(know))
+        .route("/keeping", put(keep))
         .route("/relays", put(relay))
         .route("/stop", post(end))
         .with_state(desk);
@@ -45,6 +47,16 @@ async fn know(State(desk): State<Desk>, Json(cameras): Json<Vec<Camera>>) -> Res
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             tracing::error!(error = %error.chain(), "the cameras are known, but not kept");
+            (StatusCode::INTERNAL_SERVER_ERROR, error.chain()).into_response()
+        }
+    }
+}
+
+async fn keep(State(desk): State<Desk>, Json(keeping): Json<Vec<Keeping>>) -> Response {
+    match desk.recorder.keep(keeping) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            tracing::error!(error = %error.chain(), "what stays is known, but not kept");
             (StatusCode::INTERNAL_SERVER_ERROR, error.chain()).into_response()
         }
     }

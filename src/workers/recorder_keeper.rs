@@ -1,4 +1,5 @@
-//! Tells the recorder the cameras again until it knows them: after its restart, after ours, after a backup was restored.
+//! Tells the recorder the cameras and what stays of them, again and again: after its restart, after ours, after a backup was
+//! restored, after a clip was cut from them. And lets the database know what was recorded.
 
 use std::time::Duration;
 
@@ -6,13 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::use_cases::live::cameras::Cameras;
 
-/// How often.
+/// How often, and every how many times it is told what stays too.
 const EVERY: Duration = Duration::from_secs(5);
+const KEEPING_EVERY: u32 = 6;
+/// Every how many times the index in the database is brought up to date.
+const INDEX_EVERY: u32 = 2;
 
 /// Runs until `stop`.
 pub async fn run(cameras: Cameras, stop: CancellationToken) {
     let mut was_away = false;
-    loop {
+    for turn in 0_u32.. {
         match cameras.tell().await {
             Ok(()) => was_away = false,
             Err(error) if !was_away => {
@@ -20,6 +24,18 @@ pub async fn run(cameras: Cameras, stop: CancellationToken) {
                 tracing::warn!(error = %error.chain(), "the recorder does not know the cameras yet");
             }
             Err(_) => {}
+        }
+        // It holds to what it was told before meanwhile.
+        if turn % KEEPING_EVERY == 0
+            && !was_away
+            && let Err(error) = cameras.tell_keeping().await
+        {
+            tracing::warn!(error = %error.chain(), "the recorder does not know yet what stays");
+        }
+        if turn % INDEX_EVERY == 0
+            && let Err(error) = cameras.indexer.keep_up().await
+        {
+            tracing::warn!(error = %error.chain(), "the database does not know yet what was recorded");
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;

@@ -15,19 +15,19 @@ use spark::ports::dvr::{Dvr, DvrError, Footage, PartPlace, Start};
 use crate::process::is_root;
 use crate::{camera, data, dts, picture, recording, sound};
 
-const SECOND_NS: i64 = 1_000_000_000;
+pub(crate) const SECOND_NS: i64 = 1_000_000_000;
 /// A quarter of a minute to midnight, UTC.
-const BEGINS_NS: i64 = 1_795_219_185 * SECOND_NS;
+pub(crate) const BEGINS_NS: i64 = 1_795_219_185 * SECOND_NS;
 /// Little, so that tests do not fill disks.
 const RESERVE: u64 = 1 << 20;
 
-struct System {
-    dvr: Arc<dyn Dvr>,
-    footage: Arc<dyn Footage>,
-    folder: tempfile::TempDir,
+pub(crate) struct System {
+    pub(crate) dvr: Arc<dyn Dvr>,
+    pub(crate) footage: Arc<dyn Footage>,
+    pub(crate) folder: tempfile::TempDir,
 }
 
-fn systems() -> Vec<System> {
+pub(crate) fn systems() -> Vec<System> {
     let folder = tempfile::tempdir().unwrap();
     let local = LocalDvr::open(folder.path(), RESERVE).unwrap();
     let footage = LocalFootage::at(folder.path());
@@ -42,13 +42,13 @@ fn systems() -> Vec<System> {
     ]
 }
 
-fn start(n: u128) -> Start {
+pub(crate) fn start(n: u128) -> Start {
     let tracks: Vec<Track> = vec![picture(1_280), sound()];
     Start { camera: camera(1), recording: recording(n), tracks, utc_ns: BEGINS_NS }
 }
 
 /// Parts of a feed this many seconds long, key frames every two.
-fn parts(seconds: i64) -> Vec<Part<Bytes>> {
+pub(crate) fn parts(seconds: i64) -> Vec<Part<Bytes>> {
     let mut units: Vec<Unit<Bytes>> = Vec::new();
     let mut add = |kind, n, samples| {
         let (dts, data) = (dts(kind, n), data(kind, n));
@@ -66,7 +66,7 @@ fn parts(seconds: i64) -> Vec<Part<Bytes>> {
     out
 }
 
-async fn record(dvr: &dyn Dvr, n: u128, parts: &[Part<Bytes>]) -> Vec<PartPlace> {
+pub(crate) async fn record(dvr: &dyn Dvr, n: u128, parts: &[Part<Bytes>]) -> Vec<PartPlace> {
     let mut recording = dvr.begin(start(n)).await.unwrap();
     let mut places = Vec::new();
     for part in parts {

@@ -3,6 +3,7 @@
 
 mod door;
 mod dvr;
+mod keeping;
 #[path = "../process/mod.rs"]
 mod process;
 mod recorder;

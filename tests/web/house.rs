@@ -13,8 +13,8 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryMediaEngine, MemoryPeople,
-    MemoryRecorder, MemorySpool, MemoryVault, MemoryViewerSamples,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryFootageIndex,
+    MemoryMediaEngine, MemoryPeople, MemoryRecorder, MemorySpool, MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
@@ -40,6 +40,7 @@ use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
 use spark::use_cases::live::Lives;
 use spark::use_cases::live::cameras::Cameras;
+use spark::use_cases::live::index::Indexer;
 use spark::use_cases::moments::Moments;
 use spark::use_cases::villa::Weeks;
 use spark::web::{App, Declared, Parts, ServerLimits, Settings};
@@ -266,6 +267,7 @@ fn parts(
         engine: engine.clone(),
     };
     let footage = CameraFootage { footage: Arc::new(MemoryDvr::default()), clock: clock.clone() };
+    let index = Arc::new(MemoryFootageIndex::default());
     let clips = Clips {
         ledger: database.clone(),
         shelves: database.clone(),
@@ -296,11 +298,11 @@ fn parts(
             clips: clips.clone(),
             gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
         },
-        footage,
         cameras: Cameras {
             ledger: database.clone(),
             shelves: database.clone(),
             desk: Arc::new(recorder.clone()),
+            indexer: Indexer { footage: footage.footage.clone(), index },
             clock: clock.clone(),
         },
         health: Health {
@@ -314,6 +316,7 @@ fn parts(
             clock: clock.clone(),
             passwords: Passwords::default(),
         },
+        footage,
         audience: audience.clone(),
         boards: Boards::new(
             audience.log.clone(),

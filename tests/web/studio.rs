@@ -10,7 +10,7 @@ use spark::domain::live::feed::{Reading, Trouble};
 use spark::domain::live::track::{Codec, Form};
 use spark::ports::clock::Clock;
 use spark::ports::ingest::Leave;
-use spark::ports::recorder::{CameraState, Door, FeedState, Halt, Left, RecorderState};
+use spark::ports::recorder::{CameraState, Door, FeedState, Halt, Left, LetGo, RecorderState};
 use uuid::Uuid;
 
 use crate::house::{Browser, House, header};
@@ -45,6 +45,7 @@ fn at_rest(house: &House) -> RecorderState {
         free_bytes: 150 << 30,
         total_bytes: 200 << 30,
         is_full: false,
+        let_go: LetGo::default(),
         relays: Vec::new(),
     }
 }
@@ -281,4 +282,94 @@ async fn a_relay_is_set_up_changed_and_ended_and_its_key_never_shown() {
     let ended = submit(&house, &admin, &format!("{set}/arreter"), "nom=Twitch").await;
     assert_eq!(header(&ended, "location"), format!("{path}?dit=diffusion-arretee#diffusion"));
     assert_eq!(house.recorder.relayed(), []);
+}
+
+#[tokio::test]
+async fn a_span_is_kept_and_let_go_and_days_are_set() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let editor = house.sign_in(Role::Editor).await;
+    let (camera, _) = add(&house, &admin, "Salon").await;
+    house.recorder.set(Some(at_rest(&house)));
+    let path = format!("/regie/cameras/{camera}");
+    for (form, wrong) in [
+        ("jour=2026-11-18&debut=21:00&fin=hier&titre=Concert", "La fin est une heure"),
+        ("jour=hier&debut=21:00&fin=21:30&titre=Concert", "Le jour"),
+        ("jour=2026-11-18&debut=21:00&fin=21:00&titre=Concert", "commence avant de finir"),
+    ] {
+        let refused = submit(&house, &editor, &format!("{path}/garder"), form).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let page = refused.text().await.unwrap();
+        assert!(page.contains(wrong), "{page}");
+    }
+    assert!(house.recorder.keeping().iter().all(|it| it.spans.is_empty()));
+
+    let form = "jour=2026-11-18&debut=23:30&fin=00:15&titre=<b>Concert</b>";
+    let kept = submit(&house, &editor, &format!("{path}/garder"), form).await;
+    assert_eq!(header(&kept, "location"), format!("{path}/image?dit=passage-garde#gardes"));
+    let told = house.recorder.keeping();
+    assert_eq!((told.len(), told[0].camera, told[0].spans.len()), (1, camera, 1));
+    let span = told[0].spans[0].clone();
+    assert_eq!(span.from.to_rfc3339(), "2026-11-18T22:30:00+00:00");
+    assert_eq!((span.to - span.from).num_minutes(), 45, "past midnight");
+    // Nothing was recorded yet: the page says so, and what is kept is told where it is settled.
+    let (_, page) = read(&house, &editor, &format!("{path}/image")).await;
+    assert!(!page.contains("<b>Concert"), "{page}");
+
+    let form = format!("de={}&a={}", span.from.timestamp_millis(), span.to.timestamp_millis());
+    let freed = submit(&house, &editor, &format!("{path}/liberer"), &form).await;
+    assert_eq!(header(&freed, "location"), format!("{path}/image?dit=passage-libere#gardes"));
+    assert_eq!(house.recorder.keeping()[0].spans, []);
+
+    for wrong in ["0", "400", "-1", "deux"] {
+        let refused =
+            submit(&house, &admin, &format!("{path}/conserver"), &format!("jours={wrong}")).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused.text().await.unwrap().contains("de 1 à 365"));
+    }
+    let set = submit(&house, &admin, &format!("{path}/conserver"), "jours=10").await;
+    assert_eq!(header(&set, "location"), format!("{path}?dit=duree-reglee#conserver"));
+    assert_eq!(house.recorder.keeping()[0].days, Some(10));
+    assert!(read(&house, &admin, &path).await.1.contains("value=\"10\""));
+    submit(&house, &admin, &format!("{path}/conserver"), "jours=").await;
+    assert_eq!(house.recorder.keeping()[0].days, None);
+    // A camera that goes takes nothing of what it recorded with it.
+    submit(
+        &house,
+        &editor,
+        &format!("{path}/garder"),
+        "jour=2026-11-18&debut=10:00&fin=11:00&titre=",
+    )
+    .await;
+    submit(&house, &admin, &format!("{path}/retirer"), "").await;
+    house.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(house.recorder.keeping()[0].spans.len(), 1);
+}
+
+#[tokio::test]
+async fn a_week_that_does_not_fit_is_said_before_it_begins() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    for name in ["Salon", "Cuisine"] {
+        add(&house, &admin, name).await;
+    }
+    // 200 GiB, 150 of them free: 110 until the line; two cameras of eight hours a day send 312 GB in a week.
+    house.recorder.set(Some(at_rest(&house)));
+    let (_, page) = read(&house, &admin, "/regie").await;
+    assert!(!page.contains("ne tient pas"), "no week is near: {page}");
+    let starts = (house.clock.now() + TimeDelta::days(3)).date_naive();
+    submit(&house, &admin, "/semaines", &format!("nom=Villa&debut={starts}")).await;
+    let (_, page) = read(&house, &admin, "/regie").await;
+    assert!(page.contains("Villa ne tient pas sur le disque"), "{page}");
+    assert!(page.contains("2\u{a0}caméras à 8 h par jour"), "{page}");
+    let mut roomy = at_rest(&house);
+    (roomy.free_bytes, roomy.total_bytes) = (900 << 30, 1_000 << 30);
+    house.recorder.set(Some(roomy));
+    let (_, page) = read(&house, &admin, "/regie").await;
+    assert!(!page.contains("ne tient pas"), "{page}");
+    let mut cramped = at_rest(&house);
+    cramped.let_go.is_cramped = true;
+    house.recorder.set(Some(cramped));
+    let (_, page) = read(&house, &admin, "/regie").await;
+    assert!(page.contains("Le disque passe la limite de 80 %"), "{page}");
 }

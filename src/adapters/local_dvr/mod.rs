@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use crate::adapters::local_dvr::reserve::Reserve;
 use crate::adapters::local_dvr::writing::{LocalRecording, Writer};
 use crate::ports::PortError;
-use crate::ports::dvr::{Dvr, DvrError, Recording, Space, Start};
+use crate::ports::dvr::{Dvr, DvrError, Recording, Space, Start, Stretch};
 
 pub use reading::LocalFootage;
 
@@ -86,6 +86,31 @@ impl Dvr for LocalDvr {
     fn space(&self) -> Space {
         self.reserve.space()
     }
+
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError> {
+        on_thread(&self.folder, "list the recordings in", places::stretches).await
+    }
+
+    async fn remove(&self, stretch: &Stretch) -> Result<u64, PortError> {
+        let stretch = *stretch;
+        on_thread(&self.folder, "remove a recording in", move |folder| {
+            places::remove_stretch(folder, &stretch)
+        })
+        .await
+    }
+}
+
+/// Works on files of the folder without holding others up.
+async fn on_thread<T: Send + 'static>(
+    folder: &Path,
+    doing: &'static str,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, PortError> {
+    let place = folder.to_owned();
+    tokio::task::spawn_blocking(move || work(&place))
+        .await
+        .map_err(|error| PortError::lasting(doing, error))?
+        .map_err(|error| fault(doing, folder, error))
 }
 
 fn fault(doing: &str, path: &Path, source: io::Error) -> PortError {

@@ -5,13 +5,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, NaiveDateTime, Utc};
 
 use crate::adapters::local_dvr::index::{self, Index, RECORD_BYTES};
 use crate::adapters::local_dvr::mp4::Name;
 use crate::adapters::local_dvr::scan::{self, Found};
 use crate::adapters::local_dvr::{Mended, Reindexed};
 use crate::domain::ids::CameraId;
+use crate::ports::dvr::Stretch;
+
+/// A part stands in a file that began at most so long before it: a minute, unless key frames are far apart.
+pub(super) const FILE_LASTS_MAX: Duration = Duration::minutes(10);
 
 /// Where a file of a recording lies. `utc_ns` is when its first part arrived.
 pub(super) fn path_of(folder: &Path, name: Name, utc_ns: i64) -> PathBuf {
@@ -165,6 +169,69 @@ pub(super) fn name_in(path: &Path, camera: CameraId) -> Option<(String, Name)> {
     let (recording, file) = rest.rsplit_once('-')?;
     let name = Name { camera, recording: recording.parse().ok()?, file: file.parse().ok()? };
     Some((time.to_owned(), name))
+}
+
+/// Everything that lies in the folder, by its names alone; the oldest first. A file ends where the next of its recording begins.
+pub(super) fn stretches(folder: &Path) -> io::Result<Vec<Stretch>> {
+    let lasts = FILE_LASTS_MAX.num_nanoseconds().unwrap_or_default();
+    let mut all = Vec::<Stretch>::new();
+    for home in entries(folder)? {
+        let camera = home.file_name().and_then(|name| name.to_str()).and_then(|it| it.parse().ok());
+        let Some(camera) = camera else { continue };
+        for day in entries(&home)?.into_iter().filter(|path| path.is_dir()) {
+            let named = day.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            for path in files(&day)? {
+                let Some((time, name)) = name_in(&path, camera) else { continue };
+                let begins = format!("{named} {time}");
+                let begins = NaiveDateTime::parse_from_str(&begins, "%Y-%m-%d %H%M%S").ok();
+                let Some(from) = begins.and_then(|it| it.and_utc().timestamp_nanos_opt()) else {
+                    continue;
+                };
+                all.push(Stretch {
+                    camera,
+                    recording: name.recording,
+                    file: name.file,
+                    from_utc_ns: from,
+                    to_utc_ns: from + lasts,
+                });
+            }
+        }
+    }
+    all.sort_by_key(|it| (it.camera, it.recording, it.file));
+    for at in 1..all.len() {
+        let next = all[at];
+        let before = &mut all[at - 1];
+        if before.recording == next.recording {
+            // Names tell whole seconds.
+            before.to_utc_ns = (next.from_utc_ns + 1_000_000_000).min(before.to_utc_ns);
+        }
+    }
+    all.sort_by_key(|it| (it.from_utc_ns, it.camera, it.file));
+    Ok(all)
+}
+
+/// Where a file lies.
+pub(super) fn of_stretch(folder: &Path, stretch: &Stretch) -> (PathBuf, Name) {
+    let name = Name { camera: stretch.camera, recording: stretch.recording, file: stretch.file };
+    (path_of(folder, name, stretch.from_utc_ns), name)
+}
+
+/// Removes a file and its index; a day that is empty then goes too.
+pub(super) fn remove_stretch(folder: &Path, stretch: &Stretch) -> io::Result<u64> {
+    let (path, _) = of_stretch(folder, stretch);
+    let bytes = match fs::metadata(&path) {
+        Ok(file) => file.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    // The index first: without its file it would be an index of nothing.
+    remove(&index_of(&path))?;
+    remove(&path)?;
+    if let Some(day) = path.parent() {
+        // It is not empty for as long as anything of that day stays.
+        let _ = fs::remove_dir(day);
+    }
+    Ok(bytes)
 }
 
 /// A name in a folder is on the disk once the folder is.

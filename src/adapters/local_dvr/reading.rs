@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::adapters::local_dvr::mp4::Name;
-use crate::adapters::local_dvr::places::{days, files, name_in, read_index};
-use crate::adapters::local_dvr::{fault, scan};
+use crate::adapters::local_dvr::places::{FILE_LASTS_MAX, days, files, name_in, read_index};
+use crate::adapters::local_dvr::{on_thread, places, scan};
 use crate::domain::ids::CameraId;
 use crate::ports::PortError;
-use crate::ports::dvr::{Footage, PARTS_LISTED_MAX, PartPlace};
-
-/// A part stands in a file that began at most so long before it: a minute, unless key frames are far apart.
-const FILE_LASTS_MAX: Duration = Duration::minutes(10);
+use crate::ports::dvr::{Footage, PARTS_LISTED_MAX, PartPlace, Stretch};
 
 /// The reading side of a folder.
 #[derive(Debug, Clone)]
@@ -29,19 +26,6 @@ impl LocalFootage {
     pub fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
-
-    async fn on_thread<T: Send + 'static>(
-        &self,
-        doing: &'static str,
-        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, PortError> {
-        let folder = self.folder.clone();
-        let place = self.folder.clone();
-        tokio::task::spawn_blocking(move || work(&folder))
-            .await
-            .map_err(|error| PortError::lasting(doing, error))?
-            .map_err(|error| fault(doing, &place, error))
-    }
 }
 
 #[async_trait]
@@ -52,14 +36,28 @@ impl Footage for LocalFootage {
         from_utc_ns: i64,
         to_utc_ns: i64,
     ) -> Result<Vec<PartPlace>, PortError> {
-        self.on_thread("list the parts in", move |folder| {
+        on_thread(&self.folder, "list the parts in", move |folder| {
             list(folder, camera, from_utc_ns, to_utc_ns)
         })
         .await
     }
 
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError> {
+        on_thread(&self.folder, "list the recordings in", places::stretches).await
+    }
+
+    async fn index_of(&self, stretch: &Stretch) -> Result<(Vec<PartPlace>, bool), PortError> {
+        let stretch = *stretch;
+        on_thread(&self.folder, "read an index in", move |folder| {
+            let (path, name) = places::of_stretch(folder, &stretch);
+            let index = read_index(&path, name)?;
+            Ok((index.parts, index.is_closed))
+        })
+        .await
+    }
+
     async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError> {
-        self.on_thread("find the first part in", move |folder| {
+        on_thread(&self.folder, "find the first part in", move |folder| {
             for day in days(folder, camera)? {
                 for path in files(&day)? {
                     let Some((_, name)) = name_in(&path, camera) else { continue };
@@ -75,7 +73,7 @@ impl Footage for LocalFootage {
 
     async fn init(&self, of: &PartPlace) -> Result<Bytes, PortError> {
         let of = *of;
-        self.on_thread("read a recording's head in", move |folder| {
+        on_thread(&self.folder, "read a recording's head in", move |folder| {
             let file = File::open(find(folder, &of)?)?;
             let head = scan::head_bytes(&file)?;
             head.map(Bytes::from).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -85,7 +83,7 @@ impl Footage for LocalFootage {
 
     async fn read(&self, part: &PartPlace) -> Result<Bytes, PortError> {
         let part = *part;
-        self.on_thread("read a part in", move |folder| {
+        on_thread(&self.folder, "read a part in", move |folder| {
             let file = File::open(find(folder, &part)?)?;
             let mut bytes = vec![0; part.bytes as usize];
             file.read_exact_at(&mut bytes, part.offset)?;

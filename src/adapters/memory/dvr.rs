@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::domain::ids::{CameraId, RecordingId};
 use crate::domain::live::part::Part;
-use crate::domain::live::track::Track;
+use crate::domain::live::track::{TICKS_PER_S, Track};
 use crate::ports::PortError;
 use crate::ports::dvr::{
-    Dvr, DvrError, Footage, PARTS_LISTED_MAX, PartPlace, Recording, Space, Start,
+    Dvr, DvrError, Footage, PARTS_LISTED_MAX, PartPlace, Recording, Space, Start, Stretch,
 };
 
 /// The twin of a folder; clones share it.
@@ -23,6 +23,8 @@ struct State {
     starts: Vec<Start>,
     parts: Vec<(PartPlace, Part<Bytes>)>,
     is_full: bool,
+    /// Total and free bytes before anything lay there.
+    disk: Option<(u64, u64)>,
     takes: Duration,
 }
 
@@ -30,6 +32,13 @@ impl MemoryDvr {
     /// Lets it take nothing more, or again.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
+    }
+
+    /// Gives it a disk of so many bytes, so many of them free now; what it takes and lets go counts from here.
+    pub fn set_disk(&self, total_bytes: u64, free_bytes: u64) {
+        let mut state = self.state();
+        let held = held(&state);
+        state.disk = Some((total_bytes, free_bytes + held));
     }
 
     /// Lets every part take so long.
@@ -62,8 +71,30 @@ impl Dvr for MemoryDvr {
     }
 
     fn space(&self) -> Space {
-        Space { free_bytes: 1 << 40, total_bytes: 1 << 41, is_full: self.state().is_full }
+        let state = self.state();
+        let (total_bytes, free_bytes) = state.disk.unwrap_or((1 << 41, 1 << 40));
+        let free_bytes = free_bytes.saturating_sub(held(&state));
+        Space { free_bytes, total_bytes, is_full: state.is_full }
     }
+
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError> {
+        Footage::stretches(self).await
+    }
+
+    async fn remove(&self, stretch: &Stretch) -> Result<u64, PortError> {
+        let mut state = self.state();
+        let before = held(&state);
+        state.parts.retain(|(place, _)| !is_of(place, stretch));
+        Ok(before - held(&state))
+    }
+}
+
+fn is_of(place: &PartPlace, stretch: &Stretch) -> bool {
+    place.recording == stretch.recording && place.file == stretch.file
+}
+
+fn held(state: &State) -> u64 {
+    state.parts.iter().map(|(place, _)| u64::from(place.bytes)).sum()
 }
 
 struct MemoryRecording {
@@ -128,6 +159,31 @@ impl Footage for MemoryDvr {
         places.sort_by_key(|part| (part.utc_ns, part.recording, part.number));
         places.truncate(PARTS_LISTED_MAX);
         Ok(places)
+    }
+
+    async fn stretches(&self) -> Result<Vec<Stretch>, PortError> {
+        let mut all = Vec::<Stretch>::new();
+        for (place, _) in &self.state().parts {
+            let to_utc_ns = place.utc_ns + place.ticks * 1_000_000_000 / TICKS_PER_S;
+            match all.iter_mut().find(|it| is_of(place, it)) {
+                Some(stretch) => stretch.to_utc_ns = to_utc_ns,
+                None => all.push(Stretch {
+                    camera: place.camera,
+                    recording: place.recording,
+                    file: place.file,
+                    from_utc_ns: place.utc_ns,
+                    to_utc_ns,
+                }),
+            }
+        }
+        all.sort_by_key(|it| (it.from_utc_ns, it.camera, it.file));
+        Ok(all)
+    }
+
+    async fn index_of(&self, stretch: &Stretch) -> Result<(Vec<PartPlace>, bool), PortError> {
+        let state = self.state();
+        let places = state.parts.iter().map(|(place, _)| *place);
+        Ok((places.filter(|place| is_of(place, stretch)).collect(), false))
     }
 
     async fn first(&self, camera: CameraId) -> Result<Option<PartPlace>, PortError> {

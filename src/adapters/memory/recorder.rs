@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::live::camera::Camera;
+use crate::domain::live::keeping::Keeping;
 use crate::ports::PortError;
 use crate::ports::recorder::{CameraBook, RecorderDesk, RecorderState};
 use crate::ports::relay::{RelayBook, RelayOrder, RelayState, Standing};
@@ -19,6 +20,7 @@ struct Inner {
     known: Vec<Camera>,
     is_stuck: bool,
     relays: Vec<RelayOrder>,
+    keeping: Vec<Keeping>,
 }
 
 impl MemoryRecorder {
@@ -35,6 +37,11 @@ impl MemoryRecorder {
     /// The cameras it was told last.
     pub fn known(&self) -> Vec<Camera> {
         self.inner().known.clone()
+    }
+
+    /// What it was told last to keep.
+    pub fn keeping(&self) -> Vec<Keeping> {
+        self.inner().keeping.clone()
     }
 
     /// What it was told last to relay.
@@ -63,6 +70,15 @@ impl RecorderDesk for MemoryRecorder {
             return Err(away());
         }
         cameras.clone_into(&mut inner.known);
+        Ok(())
+    }
+
+    async fn keep(&self, keeping: &[Keeping]) -> Result<(), PortError> {
+        let mut inner = self.inner();
+        if inner.state.is_none() {
+            return Err(away());
+        }
+        keeping.clone_into(&mut inner.keeping);
         Ok(())
     }
 
@@ -106,6 +122,15 @@ impl CameraBook for MemoryRecorder {
             return Err(PortError::plain("write to a book that is stuck"));
         }
         cameras.clone_into(&mut inner.known);
+        Ok(())
+    }
+
+    fn read_keeping(&self) -> Result<Vec<Keeping>, PortError> {
+        Ok(self.keeping())
+    }
+
+    fn write_keeping(&self, keeping: &[Keeping]) -> Result<(), PortError> {
+        keeping.clone_into(&mut self.inner().keeping);
         Ok(())
     }
 }

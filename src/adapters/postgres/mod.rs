@@ -3,6 +3,7 @@
 mod audience;
 pub mod backup;
 pub mod cluster;
+mod footage_index;
 mod jobs;
 mod ledger;
 mod listeners;
@@ -21,6 +22,7 @@ use crate::domain::media::{MediaKey, MediaObject};
 use crate::ports::PortError;
 
 pub use audience::PostgresAudienceLog;
+pub use footage_index::PostgresFootageIndex;
 pub use jobs::PostgresJobQueue;
 pub use ledger::PostgresLedger;
 pub use listeners::PostgresListeners;

@@ -1,4 +1,4 @@
-//! The cameras a recorder was told of and what it relays, each in a file: it lets them in and goes on after a restart,
+//! The cameras a recorder was told of, what stays of them and what it relays, each in a file: it lets them in and goes on after a restart,
 //! whoever else is away. Keys of platforms lie here and nowhere else.
 
 use std::fs;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::live::camera::Camera;
+use crate::domain::live::keeping::Keeping;
 use crate::ports::PortError;
 use crate::ports::recorder::CameraBook;
 use crate::ports::relay::{RelayBook, RelayOrder};
@@ -19,11 +20,17 @@ use crate::ports::relay::{RelayBook, RelayOrder};
 pub struct LocalBook {
     cameras: PathBuf,
     relays: PathBuf,
+    keeping: PathBuf,
 }
 
 impl LocalBook {
     pub fn in_folder(folder: &Path) -> Self {
-        Self { cameras: folder.join("cameras.json"), relays: folder.join("relays.json") }
+        let file = |name: &str| folder.join(name);
+        Self {
+            cameras: file("cameras.json"),
+            relays: file("relays.json"),
+            keeping: file("keeping.json"),
+        }
     }
 }
 
@@ -34,6 +41,14 @@ impl CameraBook for LocalBook {
 
     fn write(&self, cameras: &[Camera]) -> Result<(), PortError> {
         write(&self.cameras, cameras)
+    }
+
+    fn read_keeping(&self) -> Result<Vec<Keeping>, PortError> {
+        read(&self.keeping)
+    }
+
+    fn write_keeping(&self, keeping: &[Keeping]) -> Result<(), PortError> {
+        write(&self.keeping, keeping)
     }
 }
 

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::domain::live::camera::Camera;
+use crate::domain::live::keeping::Keeping;
 use crate::ports::PortError;
 use crate::ports::recorder::{RecorderDesk, RecorderState};
 use crate::ports::relay::RelayOrder;
@@ -68,6 +69,10 @@ impl RecorderDesk for LocalRecorder {
 
     async fn know(&self, cameras: &[Camera]) -> Result<(), PortError> {
         self.ask(self.client.put(at("cameras")).json(cameras)).await.map(drop)
+    }
+
+    async fn keep(&self, keeping: &[Keeping]) -> Result<(), PortError> {
+        self.ask(self.client.put(at("keeping")).json(keeping)).await.map(drop)
     }
 
     async fn relay(&self, relays: &[RelayOrder]) -> Result<Option<String>, PortError> {

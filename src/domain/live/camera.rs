@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CameraId, PersonId};
+use crate::domain::live::keeping::{DAYS_KEPT_MAX, KeptSpan, SPAN_KEPT_MAX, SPANS_KEPT_MAX};
 
 /// Longest name of a camera, in characters.
 pub const CAMERA_NAME_CHARS_MAX: usize = 40;
@@ -29,6 +30,12 @@ pub enum CameraError {
     TooMany,
     #[error("Cette caméra n'existe plus.")]
     Unknown,
+    #[error("Une durée de conservation se compte en jours, de 1 à {DAYS_KEPT_MAX}.")]
+    Days,
+    #[error("Un passage à garder commence avant de finir et dure {} heures au plus.", SPAN_KEPT_MAX.num_hours())]
+    Span,
+    #[error("Une caméra garde {SPANS_KEPT_MAX} passages au plus : libérez-en un d'abord.")]
+    TooManySpans,
 }
 
 impl CameraName {
@@ -140,6 +147,23 @@ pub enum CameraEvent {
         camera: CameraId,
         by: Option<PersonId>,
     },
+    /// Its recordings are kept for so many days; without a number, until room is needed.
+    DaysSet {
+        camera: CameraId,
+        days: Option<u16>,
+        by: Option<PersonId>,
+    },
+    /// A span stays until it is let go.
+    SpanKept {
+        camera: CameraId,
+        span: KeptSpan,
+        by: Option<PersonId>,
+    },
+    SpanLetGo {
+        camera: CameraId,
+        span: KeptSpan,
+        by: Option<PersonId>,
+    },
 }
 
 impl CameraEvent {
@@ -149,7 +173,10 @@ impl CameraEvent {
             Self::Added { camera, .. }
             | Self::Renamed { camera, .. }
             | Self::KeyDrawn { camera, .. }
-            | Self::Retired { camera, .. } => *camera,
+            | Self::Retired { camera, .. }
+            | Self::DaysSet { camera, .. }
+            | Self::SpanKept { camera, .. }
+            | Self::SpanLetGo { camera, .. } => *camera,
         }
     }
 }

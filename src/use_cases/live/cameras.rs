@@ -18,6 +18,7 @@ use crate::ports::recorder::{RecorderDesk, RecorderState};
 use crate::ports::relay::{RelayOrder, RelayState};
 use crate::ports::shelves::{Shelves, cards_of, find_card};
 use crate::read_models::CameraCard;
+use crate::use_cases::live::index::Indexer;
 
 /// Longest name of a relay, in characters.
 const RELAY_NAME_CHARS_MAX: usize = 40;
@@ -70,6 +71,7 @@ pub struct Cameras {
     pub ledger: Arc<dyn Ledger>,
     pub shelves: Arc<dyn Shelves>,
     pub desk: Arc<dyn RecorderDesk>,
+    pub indexer: Indexer,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -194,17 +196,20 @@ impl Cameras {
         self.desk.know(&known).await
     }
 
-    async fn happened(&self, event: CameraEvent) -> Result<(), CamerasError> {
+    /// Writes down what happened to a camera.
+    pub(super) async fn write(&self, event: CameraEvent) -> Result<(), PortError> {
         let commit = Commit { events: vec![event.into()], ..Commit::default() };
         match self.ledger.commit(commit).await {
-            Ok(_) => {}
-            Err(CommitError::Port(error)) => return Err(error.into()),
+            Ok(_) => Ok(()),
+            Err(CommitError::Port(error)) => Err(error),
             Err(error @ (CommitError::Conflict | CommitError::LeaseLost)) => {
-                return Err(
-                    PortError::lasting("write down what happened to a camera", error).into()
-                );
+                Err(PortError::lasting("write down what happened to a camera", error))
             }
         }
+    }
+
+    async fn happened(&self, event: CameraEvent) -> Result<(), CamerasError> {
+        self.write(event).await?;
         // It is decided. A recorder that is not there now is told by its keeper.
         if let Err(error) = self.tell().await {
             tracing::warn!(error = %error.chain(), "the recorder does not know the cameras yet");

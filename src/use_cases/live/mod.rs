@@ -2,6 +2,8 @@
 
 pub mod cameras;
 mod import;
+pub mod index;
+mod keep;
 mod receive;
 pub mod record;
 pub mod relay;

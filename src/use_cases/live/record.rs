@@ -10,23 +10,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::CameraId;
 use crate::domain::live::camera::Camera;
+use crate::domain::live::keeping::Keeping;
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::dvr::Dvr;
 use crate::ports::ingest::{Encoder, Gate, Ingest, Leave};
-use crate::ports::recorder::{CameraBook, CameraState, Door, FeedState, Left, RecorderState};
+use crate::ports::recorder::{
+    CameraBook, CameraState, Door, FeedState, Left, LetGo, RecorderState,
+};
 use crate::use_cases::live::cameras::hash_of;
 use crate::use_cases::live::relay::Relays;
 use crate::use_cases::live::take::{Feed, Take};
 
 /// The recorder; clones share it.
 #[derive(Clone)]
-pub struct Recorder(Arc<Inner>);
+pub struct Recorder(pub(super) Arc<Inner>);
 
-struct Inner {
-    dvr: Arc<dyn Dvr>,
-    book: Arc<dyn CameraBook>,
-    clock: Arc<dyn Clock>,
+pub(super) struct Inner {
+    pub(super) dvr: Arc<dyn Dvr>,
+    pub(super) book: Arc<dyn CameraBook>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) keeping: Mutex<Vec<Keeping>>,
+    pub(super) let_go: Mutex<LetGo>,
     started_at: DateTime<Utc>,
     known: RwLock<Vec<Camera>>,
     doors: Mutex<Vec<(Door, Arc<dyn Ingest>)>>,
@@ -51,8 +56,11 @@ impl Recorder {
         relays: Relays,
     ) -> Result<Self, PortError> {
         let known = RwLock::new(book.read()?);
+        let keeping = Mutex::new(book.read_keeping()?);
         Ok(Self(Arc::new(Inner {
             dvr,
+            keeping,
+            let_go: Mutex::default(),
             book,
             started_at: clock.now(),
             clock,
@@ -187,6 +195,7 @@ impl Recorder {
             free_bytes: space.free_bytes,
             total_bytes: space.total_bytes,
             is_full: space.is_full,
+            let_go: *inner.let_go.lock().unwrap_or_else(PoisonError::into_inner),
             relays: inner.relays.states(),
         }
     }

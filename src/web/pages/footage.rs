@@ -14,7 +14,9 @@ use crate::domain::clips::{ClipError, ClipTitle};
 use crate::domain::ids::{CameraId, RecordingId};
 use crate::use_cases::clips::ClipsError;
 use crate::use_cases::clips::footage::PartSpan;
+use crate::web::pages::Said;
 use crate::web::pages::french::today;
+use crate::web::pages::keeping::{self, KeptRow};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Problem, User, page};
 
@@ -38,6 +40,7 @@ struct FootagePage {
     first_ms: Option<i64>,
     form: SpanForm,
     wrong: Option<String>,
+    kept: Vec<KeptRow>,
 }
 
 /// A clip by its times of day in the villa, as they are typed.
@@ -46,7 +49,7 @@ pub(super) struct SpanForm {
     jour: String,
     debut: String,
     fin: String,
-    titre: String,
+    pub(super) titre: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +74,7 @@ pub(super) async fn show(
     State(app): State<App>,
     user: User,
     Path(camera): Path<CameraId>,
+    Query(said): Query<Said>,
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
     let at = |at: DateTime<Utc>| at.with_timezone(&Paris).format("%H:%M:%S").to_string();
@@ -80,7 +84,8 @@ pub(super) async fn show(
         fin: at(now),
         titre: String::new(),
     };
-    let shown = footage_page(&app, &user, camera, form, None).await?;
+    let mut shown = footage_page(&app, &user, camera, form, None).await?;
+    shown.shell = Shell::saying(&user, Place::Studio, said.dit.as_deref());
     Ok(with_player(page(&shown)?))
 }
 
@@ -96,6 +101,7 @@ async fn footage_page(
     Ok(FootagePage {
         shell: Shell::new(user, Place::Studio),
         camera,
+        kept: keeping::rows(&card),
         name: card.name.as_str().to_owned(),
         first_ms: first.map(|at| at.timestamp_millis()),
         form,
@@ -171,11 +177,29 @@ pub(super) async fn extract(
         }
         Err(wrong) => wrong,
     };
-    let again = footage_page(&app, &user, camera, form, Some(wrong)).await?;
+    again(&app, &user, camera, form, wrong).await
+}
+
+/// The page with what was typed, and what is wrong with it.
+pub(super) async fn again(
+    app: &App,
+    user: &User,
+    camera: CameraId,
+    form: SpanForm,
+    wrong: String,
+) -> Result<Response, Problem> {
+    let again = footage_page(app, user, camera, form, Some(wrong)).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, with_player(page(&again)?)).into_response())
 }
 
 fn read(form: &SpanForm) -> Result<(DateTime<Utc>, DateTime<Utc>, ClipTitle), String> {
+    let (from, to) = instants(form)?;
+    let title = ClipTitle::try_new(&form.titre).map_err(|error| error.to_string())?;
+    Ok((from, to, title))
+}
+
+/// The instants that were typed, as times of the villa.
+pub(super) fn instants(form: &SpanForm) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
     let day: NaiveDate =
         form.jour.parse().map_err(|_| "Le jour s'écrit comme « 2026-11-18 ».".to_owned())?;
     let instant = |raw: &str, what: &str| {
@@ -193,6 +217,5 @@ fn read(form: &SpanForm) -> Result<(DateTime<Utc>, DateTime<Utc>, ClipTitle), St
         // Past midnight.
         to += TimeDelta::days(1);
     }
-    let title = ClipTitle::try_new(&form.titre).map_err(|error| error.to_string())?;
-    Ok((from, to, title))
+    Ok((from, to))
 }

@@ -9,6 +9,7 @@ mod footage;
 mod french;
 mod health;
 mod jobs;
+mod keeping;
 mod moments;
 mod relays;
 mod shell;
@@ -71,6 +72,9 @@ pub(super) fn declare(routes: Routes) -> Routes {
             footage::part,
         )
         .post("/regie/cameras/{id}/extrait", Access::Needs(RequestClip), footage::extract)
+        .post("/regie/cameras/{id}/garder", Access::Needs(RequestClip), keeping::keep)
+        .post("/regie/cameras/{id}/liberer", Access::Needs(JudgeClip), keeping::let_go)
+        .post("/regie/cameras/{id}/conserver", Access::Needs(ManageCameras), keeping::set_days)
         .post("/regie/repere", Access::Needs(MarkMoment), studio::mark)
         .get("/directs/{id}", Access::Needs(SeeMoments), week::live)
         .get("/directs/{id}/moments", Access::Needs(SeeMoments), moments::show)

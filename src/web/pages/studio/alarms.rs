@@ -6,6 +6,7 @@ use crate::domain::live::feed::Trouble;
 use crate::ports::recorder::{Halt, RecorderState};
 use crate::read_models::CameraCard;
 use crate::web::pages::french::{bytes, counted, number};
+use crate::web::pages::keeping::Cramped;
 use crate::web::pages::studio::{HOURS_LEFT_MIN, is_behind, megabits, of_camera};
 
 /// What needs somebody, and what to do.
@@ -15,11 +16,12 @@ pub(super) struct Alarm {
     pub(super) is_bad: bool,
 }
 
-/// All of it, the worst first. `hours_left` is how long the disk lasts.
+/// All of it, the worst first. `hours_left` is how long the disk lasts, `cramped` the week that does not fit on it.
 pub(super) fn alarms(
     cameras: &[CameraCard],
     state: Option<&RecorderState>,
     hours_left: Option<f64>,
+    cramped: Option<&Cramped>,
     now: DateTime<Utc>,
 ) -> Vec<Alarm> {
     let Some(state) = state else {
@@ -38,10 +40,30 @@ pub(super) fn alarms(
                 .to_owned(),
             is_bad: true,
         });
+    } else if state.let_go.is_cramped {
+        alarms.push(Alarm {
+            what: "Le disque passe la limite de 80 %".to_owned(),
+            todo: "Rien de plus ne peut être effacé : ce qui reste est gardé ou date d'aujourd'hui. Libérez de la place."
+                .to_owned(),
+            is_bad: true,
+        });
     } else if hours_left.is_some_and(|hours| hours < HOURS_LEFT_MIN) {
         alarms.push(Alarm {
             what: format!("Il reste {} libres", bytes(state.free_bytes)),
             todo: "Moins de deux heures avant la limite de 80 % : libérez de la place.".to_owned(),
+            is_bad: false,
+        });
+    }
+    if let Some(Cramped { name, needs, room, hours_a_day }) = cramped {
+        alarms.push(Alarm {
+            what: format!("{name} ne tient pas sur le disque"),
+            todo: format!(
+                "{} à {hours_a_day} h par jour font {}, il y a place pour {} : les plus anciennes images s'effaceront. Gardez moins de jours, ou \
+                 agrandissez le disque.",
+                counted(cameras.len() as u64, "caméra", "caméras"),
+                bytes(*needs),
+                bytes(*room)
+            ),
             is_bad: false,
         });
     }

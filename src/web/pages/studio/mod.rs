@@ -12,12 +12,14 @@ use serde::Deserialize;
 
 use crate::domain::ids::CameraId;
 use crate::domain::live::camera::CAMERA_NAME_CHARS_MAX;
+use crate::domain::live::keeping::DISK_SHARE_MAX;
 use crate::domain::live::track::{Codec, Form as Shape};
 use crate::ports::ingest::Leave;
 use crate::ports::recorder::{CameraState, Door, FeedState, RecorderState};
 use crate::read_models::CameraCard;
 use crate::use_cases::live::cameras::{CamerasError, StreamKey};
 use crate::web::pages::french::{When, counted, length, number};
+use crate::web::pages::keeping;
 use crate::web::pages::relays::{self, RelayForm, RelayRow};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::pages::{Said, house_address};
@@ -31,8 +33,6 @@ const BEHIND_MAX: TimeDelta = TimeDelta::seconds(5);
 const HOURS_LEFT_MIN: f64 = 2.0;
 /// What a camera is taken to send when none sends, in kbit/s.
 const USUAL_KBITS: u32 = 6_200;
-/// The share of the disk that is not to be passed.
-const DISK_SHARE_MAX: f64 = 0.8;
 
 /// How a camera stands, in a word with its sign.
 struct Standing {
@@ -98,6 +98,14 @@ struct CameraPage {
     relays: Vec<RelayRow>,
     typed: RelayForm,
     wrong_relay: Option<String>,
+    /// What lies there of it.
+    held: Option<String>,
+    days: String,
+    wrong_days: Option<String>,
+}
+
+impl CameraPage {
+    const DAYS_MAX: u16 = keeping::days_max();
 }
 
 #[derive(Deserialize)]
@@ -233,10 +241,19 @@ async fn studio(
         }
     };
     let room = state.as_ref().map(room_left);
+    let cramped = match &state {
+        Some(state) => {
+            let (weeks, held) = (app.weeks.list().await?, app.cameras.indexer.index.held().await?);
+            let plan = (app.settings.hours_a_day, USUAL_KBITS);
+            keeping::cramped(&weeks, &cameras, &held, state, plan, now)
+        }
+        None => None,
+    };
+    let hours_left = room.as_ref().map(|(hours, _)| *hours);
     Ok(StudioPage {
         shell,
         verdict,
-        alarms: alarms(&cameras, state.as_ref(), room.as_ref().map(|(hours, _)| *hours), now),
+        alarms: alarms(&cameras, state.as_ref(), hours_left, cramped.as_ref(), now),
         cameras: rows,
         room: room.map(|(hours, kbits)| {
             (length((hours * 3_600_000.0) as i64), format!("à {} Mbit/s", megabits(kbits)))
@@ -347,11 +364,12 @@ fn since(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     length((now - at).num_milliseconds().max(0))
 }
 
-/// Hours until the disk passes its line, and the kbit/s that is reckoned with.
+/// Hours until the disk passes its line, and the kbit/s that is reckoned with: what is sent, or what is usual of as many cameras.
 fn room_left(state: &RecorderState) -> (f64, u32) {
     let feeds = state.cameras.iter().filter_map(|camera| camera.feed.as_ref());
     let sent: u32 = feeds.map(|feed| feed.reading.kbits).sum();
-    let kbits = if sent > 0 { sent } else { USUAL_KBITS };
+    let usual = USUAL_KBITS * state.cameras.len().max(1) as u32;
+    let kbits = if sent > 0 { sent } else { usual };
     let used = state.total_bytes.saturating_sub(state.free_bytes) as f64;
     let room = (state.total_bytes as f64 * DISK_SHARE_MAX - used).max(0.0);
     (room * 8.0 / 1_000.0 / f64::from(kbits) / 3_600.0, kbits)
@@ -372,7 +390,7 @@ async fn camera_page(
         shell: Shell::new(user, Place::Studio),
         id: card.id,
         drawn: When::ago(card.key_drawn_at, app.clock.now()),
-        name: card.name.into(),
+        name: card.name.as_str().to_owned(),
         server: door.map(|door| server(door, &house_address(app, headers))),
         is_local: door.is_some_and(|door| door.address.ip().is_loopback()),
         key: key.map(|key| key.as_str().to_owned()),
@@ -380,6 +398,9 @@ async fn camera_page(
         relays: relays::rows(state.as_ref(), card.id, app.clock.now()),
         typed: RelayForm::default(),
         wrong_relay: None,
+        held: keeping::held(&app.cameras.indexer.index.held().await?, card.id),
+        days: card.days.map(|days| days.to_string()).unwrap_or_default(),
+        wrong_days: None,
     })
 }
 
@@ -395,6 +416,20 @@ pub(super) async fn camera_with_relay(
     let card = app.cameras.find(camera).await?;
     let shown = camera_page(app, user, headers, card, None, None).await?;
     Ok(CameraPage { typed, wrong_relay: Some(wrong), ..shown })
+}
+
+/// A camera's page with a number of days that was typed and refused.
+pub(super) async fn camera_with_days(
+    app: &App,
+    user: &User,
+    headers: &HeaderMap,
+    camera: CameraId,
+    typed: String,
+    wrong: String,
+) -> Result<impl Template, Problem> {
+    let card = app.cameras.find(camera).await?;
+    let shown = camera_page(app, user, headers, card, None, None).await?;
+    Ok(CameraPage { days: typed, wrong_days: Some(wrong), ..shown })
 }
 
 /// Where an encoder sends to: the host people find us under, with the door's own port.
