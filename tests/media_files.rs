@@ -8,7 +8,8 @@ use footage::{BEEPS, Folder, ffmpeg, make};
 use spark::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
 use spark::domain::clips::footage::Inspection;
 use spark::ports::media_engine::{
-    InspectOrder, JobWatch, MediaEngine, MediaError, PosterOrder, SceneCutsOrder,
+    GlanceOrder, InspectOrder, JobWatch, LEVEL_DB_MIN, MediaEngine, MediaError, PosterOrder,
+    SceneCutsOrder,
 };
 
 const X264: &str = "-c:v libx264 -preset veryfast -bf 2 -g 60 -sc_threshold 0 -c:a aac";
@@ -235,4 +236,35 @@ async fn a_poster_is_the_picture_at_that_instant() {
         assert_eq!(std::fs::read(&output).unwrap()[..3], [0xff, 0xd8, 0xff]);
         assert_eq!(footage::numbers(&output), [wanted], "at {at_s} s");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_glance_sees_a_picture_and_says_how_loud_it_is() {
+    let folder = Folder::new();
+    let sine = "aevalsrc='0.25*sin(2*PI*997*t)':s=48000:c=";
+    for (name, sound, loud) in [
+        ("stereo.mp4", format!("{sine}stereo"), Some((-12.04, -15.05))),
+        ("mono.mp4", format!("{sine}mono"), Some((-12.04, -15.05))),
+        ("silence.mp4", "anullsrc=r=48000".to_owned(), Some((LEVEL_DB_MIN, LEVEL_DB_MIN))),
+        ("mute.mp4", String::new(), None),
+    ] {
+        let (source, output) = (folder.file(name), folder.file("now.jpg"));
+        make(&source, 90, 30, &sound, X264);
+        let order = GlanceOrder { source, width_max: 480, output: output.clone() };
+        let seen = engine().glance(order, &JobWatch::unwatched()).await.unwrap();
+        assert!(seen.has_picture, "{name}");
+        assert_eq!(footage::numbers(&output), [0], "{name}");
+        assert_eq!(seen.level.is_some(), loud.is_some(), "{name}");
+        if let (Some(level), Some((peak, mean))) = (seen.level, loud) {
+            let told = (level.peak_db, level.mean_db);
+            assert!((told.0 - peak).abs() < 0.6 && (told.1 - mean).abs() < 0.3, "{name}: {told:?}");
+        }
+        std::fs::remove_file(&output).unwrap();
+    }
+    let (source, output) = (folder.file("sound.mp4"), folder.file("none.jpg"));
+    let tone = format!("{sine}stereo:d=3");
+    ffmpeg(&["-v", "error", "-f", "lavfi", "-i", &tone, "-c:a", "aac", source.to_str().unwrap()]);
+    let order = GlanceOrder { source, width_max: 480, output: output.clone() };
+    let heard = engine().glance(order, &JobWatch::unwatched()).await.unwrap();
+    assert!(!heard.has_picture && heard.level.is_some() && !output.exists(), "{heard:?}");
 }

@@ -42,6 +42,7 @@ use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::clips::footage::CameraFootage;
+use crate::use_cases::clips::glance::Glances;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
@@ -129,6 +130,7 @@ pub(crate) struct House {
     pub boards: Boards,
     pub cameras: Cameras,
     pub footage: CameraFootage,
+    pub glances: Glances,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
     pub elsewhere: Option<Arc<ListeningElsewhere>>,
@@ -173,12 +175,13 @@ impl House {
             ledger: ledger.clone(),
             shelves: shelves.clone(),
             store: store.clone(),
-            engine,
+            engine: engine.clone(),
             footage: footage.clone(),
             clock: clock.clone(),
             fonts_dir,
             watermark: config.reels.watermark.clone(),
         };
+        let glances = Glances::new(footage.clone(), engine, store.clone());
         let queue = Arc::new(PostgresJobQueue::new(pool.clone()));
         let people = Arc::new(PostgresPeople::new(logs));
         let accounts = Accounts { people, clock: clock.clone(), passwords: Passwords::default() };
@@ -239,6 +242,7 @@ impl House {
             boards,
             cameras,
             footage,
+            glances,
             source,
             elsewhere,
             mailbox: mailbox.map(|door| Arc::new(door) as Arc<dyn Mailbox>),
@@ -273,6 +277,7 @@ impl House {
             boards: self.boards.clone(),
             cameras: self.cameras.clone(),
             footage: self.footage.clone(),
+            glances: self.glances.clone(),
             mailbox: self.mailbox.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),

@@ -41,6 +41,9 @@ pub trait MediaEngine: Send + Sync {
     /// Writes one picture of the file as a JPEG.
     async fn poster(&self, order: PosterOrder, watch: &JobWatch) -> Result<(), MediaError>;
 
+    /// Looks at a few seconds of a camera: writes its first picture as a JPEG, and says how loud it is.
+    async fn glance(&self, order: GlanceOrder, watch: &JobWatch) -> Result<Glance, MediaError>;
+
     /// Measures a finished reel against what platforms ask; empty means nothing to say against it.
     async fn check(
         &self,
@@ -119,6 +122,40 @@ pub struct PosterOrder {
     /// A `.jpg`, replaced if it exists.
     pub output: PathBuf,
 }
+
+/// Order to look at a few seconds of a camera.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GlanceOrder {
+    /// At most [`GLANCE_S_MAX`] seconds of it are heard.
+    pub source: PathBuf,
+    /// Width in pixels at most, the shape is kept.
+    pub width_max: u32,
+    /// A `.jpg`, replaced if it exists; none is written of sound alone.
+    pub output: PathBuf,
+}
+
+/// Seconds of a camera that are heard at a glance.
+pub const GLANCE_S_MAX: f64 = 4.0;
+
+/// What a few seconds of a camera are like.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Glance {
+    pub has_picture: bool,
+    /// None without sound.
+    pub level: Option<Level>,
+}
+
+/// How loud something is, in decibels below full scale; digital silence is [`LEVEL_DB_MIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The highest sample.
+    pub peak_db: f32,
+    /// The mean of all, as a square root of squares.
+    pub mean_db: f32,
+}
+
+/// What silence is told as, in dBFS.
+pub const LEVEL_DB_MIN: f32 = -96.0;
 
 /// Order to measure a finished reel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

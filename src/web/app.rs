@@ -17,6 +17,7 @@ use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
 use crate::use_cases::clips::Clips;
 use crate::use_cases::clips::footage::CameraFootage;
+use crate::use_cases::clips::glance::Glances;
 use crate::use_cases::health::Health;
 use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
@@ -92,6 +93,7 @@ pub struct Parts {
     pub boards: Boards,
     pub cameras: Cameras,
     pub footage: CameraFootage,
+    pub glances: Glances,
     /// Takes what Twitch posts; none unless events come by webhook.
     pub mailbox: Option<Arc<dyn Mailbox>>,
     pub store: Arc<dyn MediaStore>,

@@ -131,6 +131,11 @@
     for (const part of $$("[data-live]", root)) look(part);
     $$("[data-copy]", root).forEach((button) => { button.hidden = false; });
   };
+  // Pictures are there before they are shown: nothing flickers.
+  const arrived = (pictures) => Promise.race([
+    Promise.allSettled(pictures.map((picture) => { const coming = new Image(); coming.src = picture.getAttribute("src"); return coming.decode(); })),
+    new Promise((late) => setTimeout(late, 1500)),
+  ]);
   const look = (part) => {
     const every = Number(part.dataset.live);
     setTimeout(async () => {
@@ -144,6 +149,7 @@
           const fresh = document.getElementById(part.id) && page.getElementById(part.id);
           if (!fresh) return location.reload();
           if (fresh.outerHTML !== part.dataset.seen) {
+            await arrived($$("img", fresh));
             const focused = part.contains(document.activeElement) && document.activeElement.id;
             const top = part.scrollTop;
             fresh.dataset.seen = fresh.outerHTML;

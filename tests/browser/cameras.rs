@@ -96,6 +96,17 @@ async fn goes(studio: &Studio, driver: &Driver, browser: &Client) -> Result<(), 
     // The preview: a few seconds behind, and it goes on.
     browser.goto(&format!("{}/regie", studio.base)).await?;
     until(browser, "document.querySelectorAll('.cameras .state.live').length === 2").await?;
+    // What they show and how loud they are, at a glance; it goes on by itself.
+    let stills = "[...document.querySelectorAll('img.still')]";
+    until(browser, &format!("{stills}.filter(it => it.naturalWidth === 480).length === 2")).await?;
+    until(browser, "document.querySelectorAll('.level meter[value]').length === 2").await?;
+    let address = format!("{stills}[0].src");
+    let before = browser.execute(&format!("return {address}"), vec![]).await?;
+    until(browser, &format!("{address} !== {before} && {stills}[0].naturalWidth === 480")).await?;
+    for scheme in ["light", "dark"] {
+        driver.prefers(browser, scheme).await;
+        is_accessible(browser, browser.current_url().await?.as_ref(), scheme).await?;
+    }
     see(browser, "a.watch-it").await?.click().await?;
     until(browser, "document.querySelector('video').currentTime > 2").await?;
     let late = "Date.now() - Date.parse(document.querySelector('video').dataset.at)";

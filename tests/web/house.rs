@@ -36,6 +36,7 @@ use spark::use_cases::audience::channels::Channels;
 use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::clips::footage::CameraFootage;
+use spark::use_cases::clips::glance::Glances;
 use spark::use_cases::health::Health;
 use spark::use_cases::jobs::Jobs;
 use spark::use_cases::live::Lives;
@@ -268,6 +269,7 @@ fn parts(
     };
     let footage = CameraFootage { footage: Arc::new(MemoryDvr::default()), clock: clock.clone() };
     let index = Arc::new(MemoryFootageIndex::default());
+    let glances = Glances::new(footage.clone(), engine.clone(), store.clone());
     let clips = Clips {
         ledger: database.clone(),
         shelves: database.clone(),
@@ -317,6 +319,7 @@ fn parts(
             passwords: Passwords::default(),
         },
         footage,
+        glances,
         audience: audience.clone(),
         boards: Boards::new(
             audience.log.clone(),

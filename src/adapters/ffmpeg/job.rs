@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
-    CheckOrder, CutOrder, CutReport, InspectOrder, MediaError, PosterOrder, ReelFinding, ReelOrder,
-    ReelReport, SceneCutsOrder,
+    CheckOrder, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, MediaError, PosterOrder,
+    ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
 };
 
 /// Memory a child may map for data (`RLIMIT_DATA`). A 1080p reel with two threads needs about 450 MB.
@@ -36,6 +36,7 @@ pub(super) enum Job {
     Cut(CutOrder),
     RenderReel(ReelOrder),
     Poster(PosterOrder),
+    Glance(GlanceOrder),
     Check(CheckOrder),
     /// Misbehaves on purpose, for the tests of the supervisor and `spark doctor`'s drill.
     Misbehave {
@@ -68,6 +69,7 @@ impl Job {
             Self::Cut(order) => Some(&order.output),
             Self::RenderReel(order) => Some(&order.output),
             Self::Poster(order) => Some(&order.output),
+            Self::Glance(order) => Some(&order.output),
             Self::Inspect(_) | Self::SceneCuts(_) | Self::Check(_) | Self::Misbehave { .. } => None,
         }
     }
@@ -91,7 +93,7 @@ impl Job {
             Self::Cut(order) => encoding(order.end_s - order.start_s),
             Self::RenderReel(order) => encoding(order.plan.end_s - order.plan.start_s),
             Self::Check(order) => encoding(order.duration_s),
-            Self::Poster(_) | Self::Misbehave { .. } => BASE,
+            Self::Poster(_) | Self::Glance(_) | Self::Misbehave { .. } => BASE,
         }
     }
 }
@@ -122,6 +124,7 @@ pub(super) enum Outcome {
     Cut(CutReport),
     Reel(ReelReport),
     Poster,
+    Glance(Glance),
     Findings(Vec<ReelFinding>),
     Behaved,
 }

@@ -9,6 +9,7 @@ mod cut;
 mod encode;
 mod engine;
 mod ffi;
+mod glance;
 mod graph;
 mod h264;
 mod inspect;

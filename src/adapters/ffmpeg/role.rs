@@ -9,7 +9,7 @@ use crate::adapters::ffmpeg::job::{
     ADDRESS_SPACE_BYTES_MAX, Envelope, Job, Line, MEMORY_BYTES_MAX, Misbehaviour, OPEN_FILES_MAX,
     ORDER_BYTES_MAX, OUTPUT_BYTES_MAX, Outcome, Progress, say,
 };
-use crate::adapters::ffmpeg::{check, cut, inspect, poster, reel, scenes};
+use crate::adapters::ffmpeg::{check, cut, glance, inspect, poster, reel, scenes};
 use crate::ports::media_engine::MediaError;
 
 /// The argument that makes this binary a renderer.
@@ -69,6 +69,7 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
         Job::Cut(order) => cut::cut(order, progress).map(Outcome::Cut),
         Job::RenderReel(order) => reel::render(order, progress).map(Outcome::Reel),
         Job::Poster(order) => poster::poster(order).map(|()| Outcome::Poster),
+        Job::Glance(order) => glance::glance(order).map(Outcome::Glance),
         Job::Check(order) => check::check(order, progress).map(Outcome::Findings),
         Job::Misbehave { how } => Ok(misbehave(*how)),
     }
@@ -76,7 +77,7 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
 
 const fn niceness(job: &Job) -> i32 {
     match job {
-        Job::Cut(_) | Job::Poster(_) | Job::SceneCuts(_) => NICENESS_SHORT,
+        Job::Cut(_) | Job::Poster(_) | Job::SceneCuts(_) | Job::Glance(_) => NICENESS_SHORT,
         Job::Inspect(_) | Job::RenderReel(_) | Job::Check(_) | Job::Misbehave { .. } => {
             NICENESS_REEL
         }

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
-    CheckOrder, CutMethod, CutOrder, CutReport, InspectOrder, JobWatch, MediaEngine, MediaError,
-    MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
+    CheckOrder, CutMethod, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, JobWatch, Level,
+    MediaEngine, MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport,
+    SceneCutsOrder,
 };
 
 /// Frame rate of the pretended films.
@@ -25,6 +26,7 @@ pub enum EngineVerb {
     Cut,
     RenderReel,
     Poster,
+    Glance,
     Check,
 }
 
@@ -36,6 +38,7 @@ pub enum EngineCall {
     Cut(CutOrder),
     RenderReel(ReelOrder),
     Poster(PosterOrder),
+    Glance(GlanceOrder),
     Check(CheckOrder),
 }
 
@@ -48,6 +51,7 @@ impl EngineCall {
             Self::Cut(_) => EngineVerb::Cut,
             Self::RenderReel(_) => EngineVerb::RenderReel,
             Self::Poster(_) => EngineVerb::Poster,
+            Self::Glance(_) => EngineVerb::Glance,
             Self::Check(_) => EngineVerb::Check,
         }
     }
@@ -192,6 +196,15 @@ impl MediaEngine for MemoryMediaEngine {
         let text = format!("still at {} of {}", order.at_s, order.source.display());
         self.take(EngineCall::Poster(order), watch).await?;
         write(&output, &text).map(|_| ())
+    }
+
+    async fn glance(&self, order: GlanceOrder, watch: &JobWatch) -> Result<Glance, MediaError> {
+        let output = order.output.clone();
+        let text = format!("a glance at {}", order.source.display());
+        self.take(EngineCall::Glance(order), watch).await?;
+        write(&output, &text)?;
+        let level = Level { peak_db: -6.0, mean_db: -18.0 };
+        Ok(Glance { has_picture: true, level: Some(level) })
     }
 
     async fn check(

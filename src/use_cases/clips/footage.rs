@@ -189,6 +189,34 @@ impl CameraFootage {
         let (from, to) = (ns(from), ns(to));
         let all = self.footage.parts(camera, from - LATENCY_NS, to + KEY_FRAME_NS_MAX).await?;
         let (parts, start, end) = chosen(&all, from, to, self.now_ns())?;
+        self.write(parts, output).await?;
+        let seconds = |ticks: i64| (ticks - parts[0].dts) as f64 / TICKS_PER_S as f64;
+        let keys = parts.iter().filter(|part| part.is_key);
+        let keys = keys.map(|part| KeyFrame { time_s: seconds(part.dts), position: None });
+        Ok(Joined {
+            start_s: seconds(start).max(0.0),
+            end_s: seconds(end),
+            key_frames: KeyFrameIndex(keys.collect()),
+        })
+    }
+
+    /// Writes the last seconds of a camera into one file, from a key frame on; nothing of one that sent nothing since an instant.
+    pub async fn join_last(
+        &self,
+        camera: CameraId,
+        since: DateTime<Utc>,
+        output: &Path,
+    ) -> Result<(), FootageError> {
+        let parts = self.footage.parts(camera, ns(since), i64::MAX).await?;
+        let key = parts.iter().rposition(|part| part.is_key);
+        let nothing = FootageError::Nothing { at_ns: self.now_ns() };
+        let parts = &parts[key.ok_or(nothing)?..];
+        self.write(parts, output).await?;
+        Ok(())
+    }
+
+    /// A recording's head and parts of it as one file.
+    async fn write(&self, parts: &[PartPlace], output: &Path) -> Result<(), PortError> {
         let written = async {
             let mut file = tokio::fs::File::create(output).await?;
             file.write_all(&self.footage.init(&parts[0]).await.map_err(std::io::Error::other)?)
@@ -199,15 +227,7 @@ impl CameraFootage {
             }
             file.flush().await
         };
-        written.await.map_err(|e| PortError::passing("join what a camera sent", e))?;
-        let seconds = |ticks: i64| (ticks - parts[0].dts) as f64 / TICKS_PER_S as f64;
-        let keys = parts.iter().filter(|part| part.is_key);
-        let keys = keys.map(|part| KeyFrame { time_s: seconds(part.dts), position: None });
-        Ok(Joined {
-            start_s: seconds(start).max(0.0),
-            end_s: seconds(end),
-            key_frames: KeyFrameIndex(keys.collect()),
-        })
+        written.await.map_err(|e| PortError::passing("join what a camera sent", e))
     }
 
     fn now_ns(&self) -> i64 {

@@ -2,6 +2,7 @@
 
 mod cameras;
 pub mod footage;
+pub mod glance;
 mod playlist;
 
 use std::path::{Path, PathBuf};

@@ -27,6 +27,7 @@ const PLAYER_POLICY: HeaderValue = HeaderValue::from_static(
 );
 /// What was recorded stays as it is.
 const FOR_A_DAY: HeaderValue = HeaderValue::from_static("private, max-age=86400, immutable");
+const FOR_A_MINUTE: HeaderValue = HeaderValue::from_static("private, max-age=60");
 /// The length that is offered for a clip.
 const CLIP_OFFERED: TimeDelta = TimeDelta::seconds(30);
 
@@ -111,6 +112,17 @@ async fn footage_page(
 
 fn with_player(html: Html<String>) -> Response {
     ([(CONTENT_SECURITY_POLICY, PLAYER_POLICY)], html).into_response()
+}
+
+/// `GET /regie/cameras/{id}/vignette`: what a camera shows now, as a JPEG. The address changes with the time it is of.
+pub(super) async fn still(
+    State(app): State<App>,
+    Path(camera): Path<CameraId>,
+) -> Result<Response, Problem> {
+    let seen = app.glances.look(camera).await?.filter(|seen| !seen.picture.is_empty());
+    let seen = seen.ok_or_else(Problem::not_found)?;
+    let kind = HeaderValue::from_static("image/jpeg");
+    Ok(([(CONTENT_TYPE, kind), (CACHE_CONTROL, FOR_A_MINUTE)], seen.picture).into_response())
 }
 
 /// `GET /regie/cameras/{id}/flux.m3u8?depuis=<UTC ms>`: from an instant on; until `jusqua`, if that is given. Players that ask for

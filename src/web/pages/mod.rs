@@ -65,6 +65,7 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/regie/cameras/{id}/diffusion/arreter", Access::Needs(ManageCameras), relays::end)
         .post("/regie/cameras/{id}/retirer", Access::Needs(ManageCameras), studio::retire)
         .get("/regie/cameras/{id}/image", Access::Needs(SeeMoments), footage::show)
+        .get("/regie/cameras/{id}/vignette", Access::Needs(SeeMoments), footage::still)
         .get("/regie/cameras/{id}/flux.m3u8", Access::Needs(SeeMoments), footage::playlist)
         .get(
             "/regie/cameras/{id}/flux/{recording}/{file}",

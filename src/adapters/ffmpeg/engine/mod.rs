@@ -22,8 +22,8 @@ use crate::adapters::ffmpeg::job::{Envelope, Job, Line, Misbehaviour, Outcome};
 use crate::adapters::ffmpeg::role::RENDER_ROLE;
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
-    CheckOrder, CutOrder, CutReport, InspectOrder, JobWatch, MediaEngine, MediaError,
-    MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
+    CheckOrder, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, JobWatch, MediaEngine,
+    MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
 };
 
 /// How often a child's state is looked at.
@@ -290,6 +290,13 @@ impl MediaEngine for FfmpegEngine {
     async fn poster(&self, order: PosterOrder, watch: &JobWatch) -> Result<(), MediaError> {
         match self.run(Job::Poster(order), watch).await? {
             Outcome::Poster => Ok(()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn glance(&self, order: GlanceOrder, watch: &JobWatch) -> Result<Glance, MediaError> {
+        match self.run(Job::Glance(order), watch).await? {
+            Outcome::Glance(glance) => Ok(glance),
             _ => Err(wrong_answer()),
         }
     }

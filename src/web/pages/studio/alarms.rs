@@ -16,12 +16,14 @@ pub(super) struct Alarm {
     pub(super) is_bad: bool,
 }
 
-/// All of it, the worst first. `hours_left` is how long the disk lasts, `cramped` the week that does not fit on it.
+/// All of it, the worst first. `hours_left` is how long the disk lasts, `cramped` the week that does not fit on it,
+/// `silent` the cameras that send sound without any.
 pub(super) fn alarms(
     cameras: &[CameraCard],
     state: Option<&RecorderState>,
     hours_left: Option<f64>,
     cramped: Option<&Cramped>,
+    silent: &[&CameraCard],
     now: DateTime<Utc>,
 ) -> Vec<Alarm> {
     let Some(state) = state else {
@@ -93,6 +95,15 @@ pub(super) fn alarms(
                 todo: "Ce qui est reçu attend en mémoire. Arrêtez ce qui écrit beaucoup sur ce disque."
                     .to_owned(),
                 is_bad: true,
+            });
+        }
+        if silent.iter().any(|silent| silent.id == card.id) {
+            alarms.push(Alarm {
+                what: format!("{name} : silence"),
+                todo:
+                    "Le micro est coupé ou débranché : vérifiez-le, puis sa piste dans l'encodeur."
+                        .to_owned(),
+                is_bad: false,
             });
         }
         alarms.extend(feed.reading.troubles.iter().map(|trouble| alarm(name, *trouble)));

@@ -15,8 +15,10 @@ use crate::domain::live::camera::CAMERA_NAME_CHARS_MAX;
 use crate::domain::live::keeping::DISK_SHARE_MAX;
 use crate::domain::live::track::{Codec, Form as Shape};
 use crate::ports::ingest::Leave;
+use crate::ports::media_engine::Level;
 use crate::ports::recorder::{CameraState, Door, FeedState, RecorderState};
 use crate::read_models::CameraCard;
+use crate::use_cases::clips::glance::GLANCE_LASTS;
 use crate::use_cases::live::cameras::{CamerasError, StreamKey};
 use crate::web::pages::french::{When, counted, length, number};
 use crate::web::pages::keeping;
@@ -27,6 +29,8 @@ use crate::web::{App, Problem, User, page};
 
 use self::alarms::{Alarm, alarms};
 
+/// Below this many dBFS at its highest, a microphone is off.
+const SILENT_DB: f32 = -60.0;
 /// What came longer ago than this is not safe yet: the disk lags behind.
 const BEHIND_MAX: TimeDelta = TimeDelta::seconds(5);
 /// Below this many hours of room, the disk is trouble.
@@ -51,6 +55,15 @@ struct CameraRow {
     about: String,
     left: Option<When>,
     relays: Vec<RelayRow>,
+    /// Part of the still's address; none while nothing is recorded.
+    still: Option<i64>,
+    level: Option<Loud>,
+}
+
+/// How loud a camera is, from 0 to 60 for the eye and in words.
+struct Loud {
+    bar: u32,
+    words: String,
 }
 
 struct Figures {
@@ -228,7 +241,9 @@ async fn studio(
     };
     let of_card = |card: &CameraCard| {
         let relays = relays::rows(state.as_ref(), card.id, now);
-        row(card, of_camera(state.as_ref(), card.id), relays, now)
+        let shown = row(card, of_camera(state.as_ref(), card.id), relays, now);
+        let level = app.glances.last(card.id).and_then(|seen| seen.level);
+        CameraRow { level: level.filter(|_| shown.still.is_some()).map(loud), ..shown }
     };
     let rows: Vec<CameraRow> = cameras.iter().map(of_card).collect();
     let recording = rows.iter().filter(|row| row.standing.class == "live").count();
@@ -249,11 +264,16 @@ async fn studio(
         }
         None => None,
     };
+    let silent = |card: &&CameraCard| {
+        let level = app.glances.last(card.id).and_then(|seen| seen.level);
+        level.is_some_and(|level| level.peak_db < SILENT_DB)
+    };
+    let silent: Vec<&CameraCard> = cameras.iter().filter(silent).collect();
     let hours_left = room.as_ref().map(|(hours, _)| *hours);
     Ok(StudioPage {
         shell,
         verdict,
-        alarms: alarms(&cameras, state.as_ref(), hours_left, cramped.as_ref(), now),
+        alarms: alarms(&cameras, state.as_ref(), hours_left, cramped.as_ref(), &silent, now),
         cameras: rows,
         room: room.map(|(hours, kbits)| {
             (length((hours * 3_600_000.0) as i64), format!("à {} Mbit/s", megabits(kbits)))
@@ -292,7 +312,26 @@ fn row(
         about,
         left,
         relays,
+        still: feed
+            .filter(|feed| feed.recorded_until.is_some())
+            .map(|_| now.timestamp() / GLANCE_LASTS.num_seconds()),
+        level: None,
     }
+}
+
+/// 60 dB are shown: below that nobody hears anything in a villa.
+fn loud(level: Level) -> Loud {
+    let bar = (level.mean_db + 60.0).clamp(0.0, 60.0) as u32;
+    let words = if level.peak_db < SILENT_DB {
+        "silence".to_owned()
+    } else {
+        format!(
+            "{} dB, crêtes {} dB",
+            number(level.mean_db.into(), 0),
+            number(level.peak_db.into(), 0)
+        )
+    };
+    Loud { bar, words }
 }
 
 /// Why an encoder left, for who set it up.
