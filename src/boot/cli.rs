@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::boot::config::{self, Config};
+use crate::rehearsal::cameras::Fault;
 
 /// SPARK: from a stream to moments, clips and reels, on one machine.
 #[derive(Debug, Parser)]
@@ -151,6 +152,40 @@ pub(crate) struct RehearseArgs {
 pub(crate) enum RehearseOnly {
     /// Serve the pretend Twitch until Ctrl-C: EventSub, OAuth and Helix on one loopback port
     Twitch(PretendTwitchArgs),
+    /// Publish a film from pretend cameras over RTMP, until Ctrl-C
+    Cameras(PretendCamerasArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PretendCamerasArgs {
+    /// Where they publish
+    #[arg(long, value_name = "URL", default_value = "rtmp://127.0.0.1:1935/live")]
+    pub to: String,
+    /// A file with the stream keys, one a line: a camera each, six at most
+    #[arg(long, value_name = "FILE")]
+    pub keys: PathBuf,
+    /// What they send: an FLV with H.264 and AAC [default: half a minute of the pretend evening]
+    #[arg(long, value_name = "FILE")]
+    pub film: Option<PathBuf>,
+    /// How far the clock of each camera runs ahead of the one before, in millionths
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_name = "PPM")]
+    pub drift_ppm: f64,
+    /// Cut each line every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    pub cut_every: Option<u64>,
+    /// How long a line stays cut, in seconds
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub cut_for: u64,
+    /// The last camera misbehaves, ten seconds after it came
+    #[arg(long, value_parser = fault)]
+    pub fault: Option<Fault>,
+}
+
+fn fault(word: &str) -> Result<Fault, String> {
+    let found = Fault::ALL.into_iter().find(|(name, _)| *name == word);
+    found
+        .map(|(_, fault)| fault)
+        .ok_or_else(|| format!("it is one of {}", Fault::ALL.map(|(name, _)| name).join(", ")))
 }
 
 #[derive(Debug, Args)]

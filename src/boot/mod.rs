@@ -10,6 +10,7 @@ mod keep;
 mod listen;
 mod logs;
 mod pretend;
+mod pretend_cameras;
 mod pretend_twitch;
 mod record;
 mod recorder_child;

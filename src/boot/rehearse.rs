@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boot::cli::{ImportArgs, RehearseArgs, RehearseOnly};
 use crate::boot::config::Config;
+use crate::boot::pretend_cameras::{self, PretendCameras};
 use crate::boot::rehearse_live::PretendLive;
 use crate::boot::serve::{Server, wait_for_stop};
 use crate::domain::clips::ReelState;
 use crate::domain::ids::WeekId;
 use crate::domain::villa::WeekName;
 use crate::ports::media_engine::{CheckOrder, JobWatch, MediaEngine};
+use crate::rehearsal::cameras::Film;
 use crate::rehearsal::stream::{PretendStream, Script};
 
 /// The week a rehearsal is filed under.
@@ -23,8 +25,13 @@ const SEED: u64 = 20_261_107;
 
 /// Makes a stream, imports it, shows its reels.
 pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<()> {
-    if let Some(RehearseOnly::Twitch(args)) = args.only {
-        return crate::boot::pretend_twitch::serve(args).await;
+    match args.only {
+        Some(RehearseOnly::Twitch(args)) => return crate::boot::pretend_twitch::serve(args).await,
+        Some(RehearseOnly::Cameras(args)) => {
+            let folder = config.data.folder.join("rehearsal/stream");
+            return crate::boot::pretend_cameras::serve(&folder, args).await;
+        }
+        None => {}
     }
     if let Some(folder) = args.only_write {
         write_stream(&folder, args.minutes).await?;
@@ -32,15 +39,20 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
     }
     // A rehearsal never touches the real evenings.
     config.data.folder.push("rehearsal");
-    println!("1/4  A pretend stream of {} minutes", args.minutes);
+    println!("1/5  A pretend stream of {} minutes", args.minutes);
     let (video, chat) = write_stream(&config.data.folder.join("stream"), args.minutes).await?;
     // Somebody may look at another evening on that port: a rehearsal takes a free one.
     if std::net::TcpListener::bind(config.web.listen).is_err() {
         config.web.listen.set_port(0);
     }
+    // So does the recorder: a real one may have the usual one.
+    if std::net::TcpListener::bind(config.record.rtmp).is_err() {
+        config.record.rtmp.set_port(0);
+    }
+    let film = pretend_cameras::film_of(&video, &config.data.folder.join("stream")).await?;
     let live = PretendLive::prepare(&mut config).await?;
     let server = Server::start(&config).await?;
-    println!("2/4  Import: moments, clips, reels");
+    println!("2/5  Import: moments, clips, reels");
     let import = ImportArgs {
         week: WEEK.to_owned(),
         video,
@@ -54,19 +66,24 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
         stopped = wait_for_stop() => stopped.and_then(|()| bail!("interrupted: run it again, it goes on where it was")),
     };
     let shown = match brought_in {
-        Ok(()) => show(&server, &live, args.once).await,
+        Ok(()) => show(&server, &live, film, args.once).await,
         Err(error) => Err(error),
     };
-    if let (Ok(()), false) = (&shown, args.once) {
+    if let (Ok(_), false) = (&shown, args.once) {
         wait_for_stop().await?;
     }
     server.stop().await?;
     live.stop().await;
-    shown
+    shown.map(drop)
 }
 
-/// Checks every reel, goes live, and says where to look.
-async fn show(server: &Server, live: &PretendLive, once: bool) -> Result<()> {
+/// Checks every reel, goes live, sends from cameras, and says where to look.
+async fn show(
+    server: &Server,
+    live: &PretendLive,
+    film: Film,
+    once: bool,
+) -> Result<PretendCameras> {
     let week = WeekId::named(&WeekName::try_new(WEEK)?.folded());
     let mut reels = 0;
     for live in server.house.lives.of_week(week).await? {
@@ -95,22 +112,25 @@ async fn show(server: &Server, live: &PretendLive, once: bool) -> Result<()> {
     if reels == 0 {
         bail!("no reel was made");
     }
-    println!("3/4  {reels} reels, checked: 1080×1920, 30 fps, −14 LUFS, they play");
+    println!("3/5  {reels} reels, checked: 1080×1920, 30 fps, −14 LUFS, they play");
     let (channel, messages) = live.go_live(server, once).await?;
-    println!("4/4  An evening on a pretend Twitch: on air, {messages} messages heard so far");
+    println!("4/5  An evening on a pretend Twitch: on air, {messages} messages heard so far");
+    let cameras = PretendCameras::begin(server, film).await?;
+    println!("5/5  Two pretend cameras: recorded");
     println!("\n  {}/semaines/{week}", server.url);
     println!("  {}/direct/{channel}", server.url);
+    println!("  {}/regie", server.url);
     if let Some(link) = &server.first_link {
         println!("  First come in with this one-time link: {link}");
     }
     if !once {
         println!("\nCtrl-C stops it.");
     }
-    Ok(())
+    Ok(cameras)
 }
 
 /// Writes the stream's video and chat into a folder, unless they are there.
-async fn write_stream(folder: &Path, minutes: u32) -> Result<(PathBuf, PathBuf)> {
+pub(super) async fn write_stream(folder: &Path, minutes: u32) -> Result<(PathBuf, PathBuf)> {
     let video = folder.join(format!("soiree-{minutes}min.mp4"));
     let chat = folder.join(format!("soiree-{minutes}min-chat.json"));
     if video.exists() && chat.exists() {

@@ -87,7 +87,7 @@ impl PretendLive {
 }
 
 /// Asks until there is an answer.
-async fn within<T, F: Future<Output = Result<Option<T>>>>(
+pub(super) async fn within<T, F: Future<Output = Result<Option<T>>>>(
     trouble: &str,
     ask: impl Fn() -> F,
 ) -> Result<T> {

@@ -1,7 +1,8 @@
 //! FFmpeg through `ffmpeg-next`: the engine that starts a child per job, and what that child does.
 //!
 //! `engine` runs in the server and touches no media. Everything else runs in role `render`, where a hostile
-//! file can only cost one job. `encode_stream` alone may also run in the caller's process: it reads no file.
+//! file can only cost one job. `encode_stream` and `remux` may also run in the caller's process: they read nothing that is not of the
+//! house's own making.
 
 pub mod bench;
 mod check;
@@ -18,6 +19,7 @@ mod mastering;
 mod open;
 mod poster;
 mod reel;
+mod remux;
 mod role;
 mod scenes;
 mod sound;
@@ -27,6 +29,7 @@ mod transcode;
 
 pub use crate::adapters::ffmpeg::engine::{EngineSettings, FfmpegEngine};
 pub use crate::adapters::ffmpeg::job::Misbehaviour;
+pub use crate::adapters::ffmpeg::remux::remux;
 pub use crate::adapters::ffmpeg::role::{RENDER_ROLE, render_role};
 pub use crate::adapters::ffmpeg::stream::encode_stream;
 

@@ -52,6 +52,13 @@ impl MemoryDvr {
         state.starts.iter().map(|start| (start.recording, start.tracks.clone())).collect()
     }
 
+    /// The recordings of a camera.
+    pub fn starts_of(&self, camera: CameraId) -> Vec<RecordingId> {
+        let state = self.state();
+        let of = state.starts.iter().filter(|start| start.camera == camera);
+        of.map(|start| start.recording).collect()
+    }
+
     /// The parts of a recording, in their order.
     pub fn parts_of(&self, recording: RecordingId) -> Vec<Part<Bytes>> {
         let state = self.state();
