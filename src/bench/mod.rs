@@ -4,4 +4,5 @@ pub mod audience;
 pub mod idle;
 pub mod moments;
 mod processes;
+pub mod record;
 mod served;

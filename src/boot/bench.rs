@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use crate::adapters::clock::SystemClock;
+use crate::adapters::local_dvr::LocalFootage;
 use crate::adapters::postgres::PostgresAudienceLog;
+use crate::adapters::recorder::LocalRecorder;
 use crate::bench::audience::{Evening, Plan};
 use crate::bench::idle::{IDLE_MB_MAX, READY_S_MAX};
-use crate::boot::cli::{AudienceArgs, Bench};
+use crate::boot::cli::{AudienceArgs, Bench, RecordBenchArgs};
 use crate::boot::config::Config;
 use crate::boot::wire::Database;
 use crate::domain::clips::reel_plan::{Layout, ReelPlan};
 use crate::ports::audience_log::AudienceLog;
+use crate::rehearsal::cameras::Film;
 
 /// Runs a measurement. None needs the house itself: each looks at spark from outside, or at pure code.
 pub(crate) fn bench(what: &Bench) -> Result<()> {
@@ -21,6 +25,7 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
         }
         Bench::Media => media()?,
         Bench::Audience(args) => audience(args)?,
+        Bench::Record(args) => record(args)?,
         Bench::Idle => {
             let folder = Scratch::make()?;
             let measured = crate::bench::idle::measure(&program()?, &folder.0)?;
@@ -73,6 +78,54 @@ fn audience(args: &AudienceArgs) -> Result<()> {
         Ok(())
     })
 }
+
+/// A recorder of its own, fed by pretend cameras, beside FFmpeg's own program.
+fn record(args: &RecordBenchArgs) -> Result<()> {
+    use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, bench, remux};
+    use crate::bench::record::{Plan, Studio, measure};
+    let folder = Scratch::make()?;
+    let source = bench::ten_minutes(&folder.0)?;
+    let film = folder.0.join("film.flv");
+    remux(&source, &film, "flv", FILM_S)?;
+    let mut config = Config::default();
+    config.data.folder = folder.0.join("data");
+    std::fs::create_dir_all(&config.data.folder)?;
+    let reel = ReelPlan {
+        source,
+        start_s: 101.3,
+        end_s: 111.3,
+        layout: Layout::BlurredBackground,
+        title: None,
+        watermark: None,
+        fonts_dir: None,
+    };
+    let plan = Plan {
+        seconds: args.seconds,
+        cameras: args.cameras.into(),
+        renders: vec![reel; args.renders.into()],
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let studio = Studio {
+            program: program()?,
+            folder: config.data.folder.clone(),
+            film: Film::of_flv(std::fs::read(&film)?)?,
+            clock: Arc::new(SystemClock),
+            engine: Arc::new(FfmpegEngine::new(EngineSettings::new(program()?))?),
+            desk: Arc::new(LocalRecorder::at(&config.recorder_socket())?),
+            footage: Arc::new(LocalFootage::at(&config.dvr_folder())),
+        };
+        let report = measure(&studio, &plan).await?;
+        for line in report.told() {
+            println!("{line}");
+        }
+        anyhow::ensure!(report.is_held(), "a bar was missed");
+        Ok(())
+    })
+}
+
+/// Length of the film that pretend cameras send again and again, in seconds.
+const FILM_S: f64 = 40.0;
 
 /// Cuts against `ffmpeg -c copy`, reels against the `ffmpeg` program with the same graph, each in one run.
 fn media() -> Result<()> {

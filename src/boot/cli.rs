@@ -251,10 +251,25 @@ pub(crate) enum Bench {
     },
     /// How fast cuts and renders are, against FFmpeg's own program in the same run
     Media,
+    /// What recording costs beside `ffmpeg -c copy`, that nothing is missing, and how evenly parts reach the disk
+    Record(RecordBenchArgs),
     /// How long spark takes to start and how much memory it holds when idle
     Idle,
     /// How many messages a second go from Twitch's sockets to the live pages, how late, and at what cost
     Audience(AudienceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordBenchArgs {
+    /// How long is recorded
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(15..=86_400))]
+    pub seconds: u64,
+    /// How many cameras of 1080p30 at 6 Mbit/s
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub cameras: u8,
+    /// Reels rendered at the same time
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub renders: u8,
 }
 
 #[derive(Debug, Args)]

@@ -56,6 +56,7 @@ pub(crate) async fn serve(folder: &Path, args: PretendCamerasArgs) -> Result<()>
                 key: (*key).to_owned(),
                 drift_ppm: args.drift_ppm * n as f64,
                 cut,
+                lasts: None,
                 fault: args.fault.filter(|_| n + 1 == keys.len()),
             },
         );
@@ -128,6 +129,7 @@ impl PretendCameras {
                 key: key.as_str().to_owned(),
                 drift_ppm: DRIFT_PPM * n as f64,
                 cut: None,
+                lasts: None,
                 fault: None,
             };
             let camera = PretendCamera::new(film.clone(), manners);

@@ -98,6 +98,7 @@ fn manners() -> Manners {
         key: String::new(),
         drift_ppm: FIVE_TIMES_PPM,
         cut: None,
+        lasts: None,
         fault: None,
     }
 }

@@ -32,6 +32,8 @@ pub struct Manners {
     pub drift_ppm: f64,
     /// Its line is cut for so long, every so often.
     pub cut: Option<(Duration, Duration)>,
+    /// It says goodbye after so much of its film; without it, it goes on.
+    pub lasts: Option<Duration>,
     pub fault: Option<Fault>,
 }
 
@@ -115,7 +117,7 @@ pub struct PretendCamera {
 enum Ended {
     /// It was cut for this long.
     Cut(Duration),
-    /// A fault that ends a camera's part.
+    /// It said goodbye, or a fault ends its part.
     Done,
 }
 
@@ -129,7 +131,7 @@ impl PretendCamera {
         self.counted.subscribe()
     }
 
-    /// Publishes until it is dropped, refused, or done with its fault; comes back after its line broke.
+    /// Publishes until it is dropped, refused, or done; comes back after its line broke.
     pub async fn run(&self) -> Result<(), CameraError> {
         loop {
             match self.publish().await {
@@ -168,6 +170,10 @@ impl PretendCamera {
                     && Duration::from_millis(ms) >= every
                 {
                     return Ok(Ended::Cut(pause));
+                }
+                if self.manners.lasts.is_some_and(|lasts| Duration::from_millis(ms) >= lasts) {
+                    line.goodbye().await?;
+                    return Ok(Ended::Done);
                 }
                 // A fast clock says that more time went by than did.
                 let real_ms = ms as f64 / (1.0 + self.manners.drift_ppm / 1e6);

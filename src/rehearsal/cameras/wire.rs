@@ -21,6 +21,8 @@ const SET_CHUNK_SIZE: u8 = 1;
 const COMMAND: u8 = 20;
 /// Most of what a server says before it gives leave, in bytes.
 const TALK_BYTES_MAX: usize = 64 * 1024;
+/// How long the other end is waited for after a goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Where a time is too long for 24 bits.
 const EXTENDED: u32 = 0x00ff_ffff;
 
@@ -111,6 +113,20 @@ impl Line {
     pub(super) async fn tag(&mut self, ms: u32, kind: u8, payload: &[u8]) -> std::io::Result<()> {
         self.put(MEDIA_ID, ms, kind, 1, payload, payload.len());
         self.flush().await
+    }
+
+    /// Ends the stream as an encoder does that was stopped, and waits a moment for the other end to close.
+    pub(super) async fn goodbye(&mut self) -> std::io::Result<()> {
+        self.command(0, |out| {
+            text(out, "deleteStream");
+            number(out, 4.0);
+            out.put_u8(5);
+            number(out, 1.0);
+        });
+        self.flush().await?;
+        self.stream.shutdown().await?;
+        self.wait_for_end(GOODBYE_MAX).await;
+        Ok(())
     }
 
     /// Sends the first half of a chunk.

@@ -218,6 +218,15 @@ impl Cameras {
     }
 }
 
+/// Cameras that are told to a recorder and written down nowhere, to measure with.
+pub fn rehearsed(keys: &[(CameraId, StreamKey)]) -> Vec<Camera> {
+    let name = |n: usize| CameraName::try_new(&format!("Caméra {n}"));
+    let known = keys.iter().zip(1..).filter_map(|((id, key), n)| {
+        Some(Camera { id: *id, name: name(n).ok()?, key: key.hash() })
+    });
+    known.collect()
+}
+
 fn check_is_free(others: &[CameraCard], name: &CameraName) -> Result<(), CameraError> {
     let is_taken = others.iter().any(|other| other.name.folded() == name.folded());
     if is_taken { Err(CameraError::NameTaken) } else { Ok(()) }
