@@ -71,6 +71,7 @@ impl Home {
         }
         // Who wants a recorder says so, and on which port.
         command.env("SPARK_RECORD_RUN", "elsewhere").env("SPARK_RECORD_RTMP", "127.0.0.1:0");
+        command.env("SPARK_RECORD_SRT", "127.0.0.1:0");
         command
     }
 

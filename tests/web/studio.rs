@@ -39,7 +39,13 @@ fn at_rest(house: &House) -> RecorderState {
         version: "1".into(),
         started_at: house.clock.now(),
         now: house.clock.now(),
-        doors: vec![Door { protocol: "rtmp".into(), address: ([127, 0, 0, 1], 19_350).into() }],
+        doors: vec![
+            Door::rtmp(([127, 0, 0, 1], 19_350).into()),
+            Door::srt(
+                ([127, 0, 0, 1], 9_000).into(),
+                SrtTerms { latency_ms: 200, needs_passphrase: true },
+            ),
+        ],
         cameras: Vec::new(),
         refused: Vec::new(),
         free_bytes: 150 << 30,

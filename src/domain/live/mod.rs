@@ -2,6 +2,7 @@
 
 pub mod camera;
 pub mod feed;
+pub mod parameters;
 pub mod part;
 pub mod relay;
 pub mod track;
