@@ -7,6 +7,7 @@ mod dvr;
 mod process;
 mod recorder;
 mod relay;
+mod srt;
 #[path = "../support/mod.rs"]
 mod support;
 mod takes;

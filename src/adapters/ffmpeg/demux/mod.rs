@@ -3,6 +3,7 @@
 pub mod adts;
 pub mod frames;
 mod guard;
+mod opening;
 pub mod pictures;
 mod role;
 mod streams;

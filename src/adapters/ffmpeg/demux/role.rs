@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::{Dictionary, Error, Packet, format, media};
 
 use crate::adapters::ffmpeg::demux::frames::{Frame, encode};
 use crate::adapters::ffmpeg::demux::guard::{Course, Guard};
+use crate::adapters::ffmpeg::demux::opening::Opening;
 use crate::adapters::ffmpeg::demux::pictures::unfit;
 use crate::adapters::ffmpeg::demux::streams::{Streams, Told, codec};
 use crate::adapters::ffmpeg::role::{Limits, fence};
@@ -81,6 +83,7 @@ fn take_apart(
     let (guard, course) = Guard::new(from);
     let Some(mut input) = open(guard, &course)? else { return Ok(()) };
     let (mut streams, mut chosen, mut faults) = (Streams::new(), Chosen::default(), 0);
+    let mut opening = Opening::new(Instant::now());
     loop {
         let mut packet = Packet::empty();
         match packet.read(&mut input) {
@@ -98,11 +101,18 @@ fn take_apart(
         let (dts, pts, is_key) = (packet.dts(), packet.pts(), packet.is_key());
         let told = Told { dts, pts, is_key, data: packet.data().unwrap_or_default() };
         let frames = streams.take(codec, &told)?;
+        let frames = opening.pass(frames, &announced(&input), Instant::now());
         if !frames.is_empty() {
             say(&frames).map_err(|_| Stop::Unheard)?;
         }
     }
+    say(&opening.end()).map_err(|_| Stop::Unheard)?;
     if course.is_astray() { Err(astray().into()) } else { Ok(()) }
+}
+
+/// The kinds of streams that are recorded, as far as the programme tells of them.
+fn announced(input: &Input) -> Vec<Kind> {
+    input.streams().filter_map(|it| codec(it.parameters().id())).map(Codec::kind).collect()
 }
 
 fn astray() -> Leave {
