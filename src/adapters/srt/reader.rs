@@ -91,12 +91,12 @@ impl Reader {
             {
                 if number == self.listener.number() {
                     self.accept(&mut callers);
-                } else if let Some(caller) = callers.get_mut(&number) {
-                    if !caller.read(&mut buf) || is_broken {
-                        // It would be told for ever: what is left is asked for below.
-                        self.epoll.remove(&caller.socket);
-                        caller.begin_to_end();
-                    }
+                } else if let Some(caller) = callers.get_mut(&number)
+                    && (!caller.read(&mut buf) || is_broken)
+                {
+                    // It would be told for ever: what is left is asked for below.
+                    self.epoll.remove(&caller.socket);
+                    caller.begin_to_end();
                 }
             }
             let now = Instant::now();

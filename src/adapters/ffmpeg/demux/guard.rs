@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_transport_stream_passes_and_anything_else_does_not() {
-        let packet = |n: usize| [&[SYNC][..], &vec![n as u8; 187]].concat();
+        let packet = |n: usize| [&[SYNC][..], &[n as u8; 187]].concat();
         let good: Vec<u8> = (0..2_000).flat_map(packet).collect();
         let noise: Vec<u8> =
             (0..400_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -164,13 +164,11 @@ impl Chosen {
                 |it: ffmpeg_next::Stream<'_>| Some((it.index(), codec(it.parameters().id())?));
             *seat = all.filter_map(fit).find(|(_, codec)| codec.kind() == kind);
         }
-        match seat {
-            Some((chosen, codec)) => Ok((*chosen == index).then_some(*codec)),
-            None => {
-                let name = stream.parameters().id().name().to_uppercase();
-                let what = if kind == Kind::Picture { "pictures" } else { "sound" };
-                Err(unfit(&format!("{name} {what}")))
-            }
+        if let Some((chosen, codec)) = seat {
+            return Ok((*chosen == index).then_some(*codec));
         }
+        let name = stream.parameters().id().name().to_uppercase();
+        let what = if kind == Kind::Picture { "pictures" } else { "sound" };
+        Err(unfit(&format!("{name} {what}")))
     }
 }
