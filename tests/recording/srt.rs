@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,16 @@ fn film(path: &Path, seconds: u32, address: &dyn std::fmt::Display, query: &str)
     ffmpeg(&format!("-readrate 4 -i {path} -t {seconds} -c copy -f mpegts"), address, query)
 }
 
+/// Waits for a program without holding up what closes its line.
+async fn ended(child: &mut Child) -> ExitStatus {
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 struct Heard {
     tracks: Vec<Track>,
     /// How many were told before the first packet.
@@ -122,7 +132,7 @@ async fn srt_brings_every_packet_over_the_wrap_of_its_clock() {
     let encoder = door.accept().await.unwrap();
     assert_eq!((encoder.camera(), encoder.protocol()), (camera(1), "srt"));
     let heard = hear(encoder).await;
-    assert!(sends.wait().unwrap().success());
+    assert!(ended(&mut sends).await.success());
     assert_eq!(heard.left, Leave::Gone);
     let (pictures, sound) = (heard.of(Kind::Picture), heard.of(Kind::Sound));
     assert_eq!((pictures.len(), sound.len()), expected(&source, SECONDS, "flv"));
@@ -166,7 +176,7 @@ async fn srt_takes_hevc_and_refuses_by_name_what_no_file_can_hold() {
     });
     let mut sends = film(&hevc, 8, &door.local_addr(), &format!("streamid=live/{KEY}"));
     let heard = hear(door.accept().await.unwrap()).await;
-    assert!(sends.wait().unwrap().success());
+    assert!(ended(&mut sends).await.success());
     let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
     assert_eq!(counted, expected(&hevc, 8, "ts"));
     let picture = heard.tracks.iter().find(|it| it.codec == Codec::Hevc).expect("HEVC");
@@ -184,7 +194,7 @@ async fn srt_takes_hevc_and_refuses_by_name_what_no_file_can_hold() {
         "{}",
         heard.left
     );
-    assert!(!sends.wait().unwrap().success(), "its line is closed");
+    assert!(!ended(&mut sends).await.success(), "its line is closed");
 }
 
 #[tokio::test]
@@ -198,7 +208,7 @@ async fn srt_sends_away_noise_and_silence_each_with_its_reason() {
     let heard = hear(door.accept().await.unwrap()).await;
     assert!(matches!(heard.left, Leave::Malformed { .. }), "{}", heard.left);
     assert!(heard.packets.is_empty());
-    assert!(!noise.wait().unwrap().success(), "its line is closed");
+    assert!(!ended(&mut noise).await.success(), "its line is closed");
     // A transport stream that stops coming, on a line that stays.
     let whole = kept("camera.ts", |path| {
         let source = footage();
@@ -244,14 +254,7 @@ async fn srt_refuses_wrong_keys_while_a_good_caller_loses_nothing() {
     let mut callers: Vec<Child> =
         wrong.iter().map(|query| film(&source, 2, &address, query)).collect();
     for (caller, query) in callers.iter_mut().zip(&wrong) {
-        let ended = until("it is told", || {
-            let ended = caller.try_wait().unwrap();
-            async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                ended
-            }
-        });
-        assert!(!ended.await.success(), "{query}");
+        assert!(!ended(caller).await.success(), "{query}");
     }
     until("all are counted", || async {
         (refused(&door, "key") == 4 && refused(&door, "malformed") == 1).then_some(())
@@ -259,7 +262,7 @@ async fn srt_refuses_wrong_keys_while_a_good_caller_loses_nothing() {
     .await;
     assert!(!hearing.is_finished(), "the good one was there meanwhile");
     let heard = hearing.await.unwrap();
-    assert!(good.wait().unwrap().success());
+    assert!(ended(&mut good).await.success());
     let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
     assert_eq!(counted, expected(&source, SECONDS, "flv"));
 }
@@ -308,7 +311,7 @@ async fn srt_is_recorded_packet_by_packet_with_a_passphrase() {
     };
     let mut both = [begin(&KEYS[0], 0.0), begin(&KEYS[1], WRAP_S - 10.0)];
     for caller in &mut both {
-        assert!(caller.wait().unwrap().success());
+        assert!(ended(caller).await.success());
     }
     until("both have left", || async {
         let state = studio.state().await?;
@@ -371,7 +374,7 @@ async fn srt_loses_one_caller_with_its_demuxer_and_none_to_a_dead_twin() {
     })
     .await;
     assert!(matches!(&left.why, Leave::Malformed { reason } if reason.contains("signal 9")));
-    assert!(!first.wait().unwrap().success(), "its line is closed");
+    assert!(!ended(&mut first).await.success(), "its line is closed");
 
     // A caller that hangs, and the next with its key: the newest stays, at once.
     let mut dead = begin(KEYS[0]);
