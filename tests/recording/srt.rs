@@ -2,18 +2,27 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use spark::adapters::ffmpeg::demux::FfmpegDemuxer;
 use spark::adapters::srt::{SrtError, SrtIngest, SrtSettings};
 use spark::domain::ids::CameraId;
 use spark::domain::live::track::{Codec, Form, Kind, TICKS_PER_S, Track};
+use spark::ports::PortError;
+use spark::ports::demux::{Demuxed, Demuxer};
 use spark::ports::ingest::{Encoder, Gate, Ingest, Leave, Packet, Sent};
 use spark::ports::recorder::RecorderState;
 use spark::ports::vault::Secret;
+use tokio::net::UdpSocket;
 
 use crate::camera;
 use crate::process::{children_of, kept, signal, until};
@@ -265,6 +274,95 @@ async fn srt_refuses_wrong_keys_while_a_good_caller_loses_nothing() {
     assert!(ended(&mut good).await.success());
     let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
     assert_eq!(counted, expected(&source, SECONDS, "flv"));
+}
+
+/// A line to a door that loses every so many packets of data; how many it lost.
+async fn lossy_line(to: SocketAddr, one_in: u64) -> (SocketAddr, Arc<AtomicU64>) {
+    let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(to).await.unwrap();
+    let address = front.local_addr().unwrap();
+    let lost = Arc::new(AtomicU64::new(0));
+    let counter = lost.clone();
+    tokio::spawn(async move {
+        let (mut caller, mut data) = (None, 0_u64);
+        let (mut forth, mut here) = (vec![0; 2_048], vec![0; 2_048]);
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut forth) => {
+                    caller = Some(from);
+                    // Handshakes and the like begin with a one.
+                    data += u64::from(forth[0] & 0x80 == 0);
+                    if forth[0] & 0x80 == 0 && data.is_multiple_of(one_in) {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        let _ = back.send(&forth[..length]).await;
+                    }
+                }
+                Ok(length) = back.recv(&mut here) => {
+                    if let Some(caller) = caller {
+                        let _ = front.send_to(&here[..length], caller).await;
+                    }
+                }
+            }
+        }
+    });
+    (address, lost)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn srt_makes_good_what_a_bad_line_loses() {
+    const SECONDS: u32 = 12;
+    let door = open(&settings(Some(PASSPHRASE))).unwrap();
+    let (line, lost) = lossy_line(door.local_addr(), 11).await;
+    let source = footage();
+    let query = format!("streamid={KEY}&passphrase={PASSPHRASE}");
+    let mut sends = film(&source, SECONDS, &line, &query);
+    let heard = hear(door.accept().await.unwrap()).await;
+    assert!(ended(&mut sends).await.success());
+    let lost = lost.load(Ordering::Relaxed);
+    assert!(lost > 50, "{lost} packets were lost on the way: nothing was tried");
+    let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
+    assert_eq!(counted, expected(&source, SECONDS, "flv"), "{lost} packets were lost on the way");
+}
+
+/// Takes nothing apart for five seconds, then everything at once.
+struct Stuck;
+
+struct StuckPieces(BoxStream<'static, Bytes>, u64);
+
+#[async_trait]
+impl Demuxer for Stuck {
+    async fn demux(
+        &self,
+        pieces: BoxStream<'static, Bytes>,
+    ) -> Result<Box<dyn Demuxed>, PortError> {
+        Ok(Box::new(StuckPieces(pieces, 0)))
+    }
+}
+
+#[async_trait]
+impl Demuxed for StuckPieces {
+    async fn next(&mut self) -> Result<Option<Sent>, Leave> {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        while let Some(piece) = self.0.next().await {
+            self.1 += piece.len() as u64;
+        }
+        assert!((24 << 20..26 << 20).contains(&self.1), "{} bytes waited", self.1);
+        Ok(None)
+    }
+
+    async fn stop(self: Box<Self>) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn srt_keeps_so_much_of_a_caller_and_no_more() {
+    let door = SrtIngest::listen(&settings(None), Arc::new(OneKey), Arc::new(Stuck)).unwrap();
+    let words = "-re -f lavfi -i testsrc2=size=640x360:rate=30 -t 60 -f rawvideo";
+    let mut sends = ffmpeg(words, &door.local_addr(), &format!("streamid={KEY}"));
+    let heard = hear(door.accept().await.unwrap()).await;
+    assert!(matches!(heard.left, Leave::TooMuch { .. }), "{}", heard.left);
+    assert!(!ended(&mut sends).await.success(), "its line is closed");
 }
 
 #[tokio::test]
