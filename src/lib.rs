@@ -15,7 +15,7 @@
 //!               ┌────────▼─┐ ┌─▼──────┐   ┌──────────────┐
 //!    nouns and  │  domain  │ │ ports  │◄──│   adapters   │  systems that answer
 //!    rules      └──────────┘ └────────┘   └──────────────┘
-//!               read_models: what we show     postgres local_store local_dvr ffmpeg rtmp twitch chat_files clock host memory
+//!               read_models: what we show     postgres local_store local_dvr ffmpeg rtmp srt twitch chat_files clock host memory
 //! ```
 
 pub mod adapters;

@@ -16,13 +16,23 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use spark::adapters::chat_files::{ChatFileLimits, read_chat};
+use spark::adapters::ffmpeg::demux::adts::first_frame;
+use spark::adapters::ffmpeg::demux::demux;
+use spark::adapters::ffmpeg::demux::frames::{
+    Frame, decode as decode_frame, encode as encode_frame,
+};
+use spark::adapters::ffmpeg::demux::pictures::Pictures;
 use spark::adapters::rtmp::amf::{self, Value as Amf};
 use spark::adapters::rtmp::chunks::{Message as RtmpMessage, Reader, Writer};
 use spark::adapters::rtmp::flv;
+use spark::adapters::srt::knock;
 use spark::adapters::twitch::eventsub::decode::{Decoded, decode};
 use spark::adapters::twitch::eventsub::envelope::{
     ENVELOPE_BYTES_MAX, Envelope, Message, Notification,
 };
+
+use spark::domain::live::track::{Codec, Form, Kind, Track};
+use spark::ports::ingest::{Leave, PACKET_BYTES_MAX, Packet};
 
 /// How long each decoder is fed if nobody says.
 const SECONDS: u64 = 2;
@@ -171,6 +181,122 @@ fn no_encoder_breaks_the_rtmp_reader() {
         }
     });
     assert!(heard > 1_000, "{heard} messages were read: nothing was tried");
+}
+
+#[test]
+fn no_child_breaks_the_reader_of_its_frames() {
+    let arrived = Instant::now();
+    let packet = |kind, samples, bytes: usize| {
+        let data = Bytes::from(vec![5; bytes]);
+        Packet { kind, dts: 90_000, pts: 93_000, samples, is_key: false, data, arrived }
+    };
+    let size = Form::Picture { width: 1_280, height: 720 };
+    let rate = Form::Sound { rate: 48_000, channels: 2 };
+    let said = [
+        Frame::Track(Track { codec: Codec::H264, config: vec![1; 40], form: size }),
+        Frame::Track(Track { codec: Codec::Aac, config: vec![0x11, 0x90], form: rate }),
+        Frame::Packet(packet(Kind::Picture, 0, 900)),
+        Frame::Packet(packet(Kind::Sound, 1_024, 200)),
+        Frame::Leave(Leave::Unfit { reason: "MP2 sound".to_owned() }),
+    ];
+    let mut seeds = Vec::new();
+    let mut whole = Vec::new();
+    for frame in &said {
+        encode_frame(frame, &mut whole);
+        seeds.push(whole.clone());
+    }
+    let (mut heard, mut turn) = (0_u64, 0);
+    fuzz("frames", &seeds, |input| {
+        let mut buf = BytesMut::new();
+        turn = turn % 97 + 1;
+        'input: for piece in input.chunks(turn) {
+            buf.extend_from_slice(piece);
+            loop {
+                let frame = match decode_frame(&mut buf, arrived) {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(_) => break 'input,
+                };
+                heard += 1;
+                if let Frame::Packet(packet) = &frame {
+                    assert!(!packet.data.is_empty() && packet.data.len() <= PACKET_BYTES_MAX);
+                    assert_eq!(packet.kind == Kind::Picture, packet.samples == 0);
+                }
+                // What was read is written and read again the same.
+                let mut again = Vec::new();
+                encode_frame(&frame, &mut again);
+                let read = decode_frame(&mut again.as_slice().into(), arrived);
+                assert_eq!(read, Ok(Some(frame)));
+            }
+        }
+    });
+    assert!(heard > 1_000, "{heard} frames were read: nothing was tried");
+}
+
+#[test]
+fn no_caller_breaks_what_reads_its_pictures_its_sound_and_its_name() {
+    const H264: &[u8] = b"\0\0\0\x01\x09\xf0\0\0\0\x01\x67\x64\x00\x28\xac\xd9\x40\x78\x02\x27\xe5\xc0\x44\x00\x00\x03\x00\x04\x00\x00\x03\x00\xf0\x3c\x60\0\0\x01\x68\xeb\xe3\0\0\x01\x65\x88\x84\0\x10";
+    const HEVC: &[u8] = b"\0\0\0\x01\x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\x95\x98\x09\0\0\x01\x42\x01\x01\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\xa0\x02\x80\x80\x2d\x16\x59\x59\xa4\x93\x2b\xc0\x40\0\0\x01\x44\x01\xc1\x72\xb4\x62\x40\0\0\x01\x26\x01\xaf";
+    const AAC: &[u8] = &[0xff, 0xf1, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 7, 8];
+    let seeds: Vec<Vec<u8>> = [H264, HEVC, AAC, &AAC.repeat(5), b"#!::r=key,m=publish,u=lea"]
+        .into_iter()
+        .map(<[u8]>::to_vec)
+        .collect();
+    let mut tracks = 0_u64;
+    fuzz("transport", &seeds, |input| {
+        for codec in [Codec::H264, Codec::Hevc] {
+            let mut pictures = Pictures::new(codec);
+            for _ in 0..2 {
+                let Ok(taken) = pictures.take(input) else { break };
+                if let Some(track) = taken.track {
+                    tracks += 1;
+                    assert!(matches!(track.form, Form::Picture { width: 16..=16_384, .. }));
+                }
+                let data = taken.data.unwrap_or_default();
+                let mut rest = &data[..];
+                while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+                    rest = &behind[u32::from_be_bytes(*length) as usize..];
+                }
+                assert!(rest.is_empty(), "whole units");
+            }
+        }
+        let mut rest = input;
+        while let Ok((frame, behind)) = first_frame(rest) {
+            assert!(!frame.data.is_empty() && behind.len() + frame.data.len() < rest.len());
+            rest = behind;
+        }
+        if let Ok(key) = knock::key(input) {
+            assert!(key.len() <= 512 && !key.contains(['/', '?']));
+        }
+    });
+    assert!(tracks > 1_000, "{tracks} parameters were read: nothing was tried");
+}
+
+/// In this process, for the sake of speed: an input that kills it is the last one kept.
+#[test]
+fn no_transport_stream_breaks_the_demuxer() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../fuzz");
+    std::fs::create_dir_all(&folder).expect("a folder for what is tried");
+    let words = "-v error -nostdin -y -f lavfi -i testsrc2=size=160x90:rate=10 -f lavfi -i sine=frequency=440 -t 2 \
+                 -c:v libx264 -preset ultrafast -bf 1 -g 10 -b:v 40k -c:a aac -b:a 32k -f mpegts";
+    let seed = folder.join("seed.ts");
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    let made = ffmpeg.args(words.split_whitespace()).arg(&seed).status();
+    assert!(made.expect("ffmpeg is not installed: `make test` installs it").success());
+    let seeds = vec![std::fs::read(&seed).expect("a stream")];
+    let current = folder.join("transport-stream-now");
+    let mut packets = 0_u64;
+    fuzz("transport-stream", &seeds, |input| {
+        std::fs::write(&current, input).expect("keep what is tried");
+        let mut said = Vec::new();
+        demux(std::io::Cursor::new(input.to_vec()), &mut said);
+        let mut buf = BytesMut::from(&said[..]);
+        while let Some(frame) = decode_frame(&mut buf, Instant::now()).expect("our own frames") {
+            packets += u64::from(matches!(frame, Frame::Packet(_)));
+        }
+        assert!(buf.is_empty(), "whole frames");
+    });
+    assert!(packets > 1_000, "{packets} packets were read: nothing was tried");
 }
 
 #[test]

@@ -11,4 +11,5 @@ pub mod memory;
 pub mod postgres;
 pub mod recorder;
 pub mod rtmp;
+pub mod srt;
 pub mod twitch;

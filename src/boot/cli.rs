@@ -100,6 +100,12 @@ enum Role {
     /// One media job from stdin to stdout; started by spark itself
     #[command(hide = true)]
     Render,
+    /// One transport stream from stdin, taken apart to stdout; started by spark itself
+    #[command(hide = true)]
+    Demux {
+        /// The process that started it
+        parent: i32,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -296,6 +302,9 @@ pub fn run() -> Result<ExitCode> {
     if let Role::Render = cli.role {
         return Ok(crate::adapters::ffmpeg::render_role());
     }
+    if let Role::Demux { parent } = cli.role {
+        return Ok(crate::adapters::ffmpeg::demux::demux_role(parent));
+    }
     if let Role::Bench { what } = &cli.role {
         crate::boot::bench::bench(what)?;
         return Ok(ExitCode::SUCCESS);
@@ -335,9 +344,10 @@ pub fn run() -> Result<ExitCode> {
             Role::Twitch { what: Twitch::RotateKeys } => {
                 crate::boot::channels::rotate_keys(&config).await
             }
-            Role::Twitch { what: Twitch::Decode { .. } } | Role::Bench { .. } | Role::Render => {
-                Ok(())
-            }
+            Role::Twitch { what: Twitch::Decode { .. } }
+            | Role::Bench { .. }
+            | Role::Render
+            | Role::Demux { .. } => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -18,8 +18,14 @@ const PREFIX: &str = "SPARK_";
 /// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// Keys whose values are numbers; a password of digits is still a text.
-const NUMBERS: [&str; 5] =
-    ["upload_bytes_max", "behind_proxy", "live_score_min", "live_spacing_s", "conduit_shards"];
+const NUMBERS: [&str; 6] = [
+    "upload_bytes_max",
+    "behind_proxy",
+    "live_score_min",
+    "live_spacing_s",
+    "conduit_shards",
+    "srt_latency_ms",
+];
 /// The settings file looked for when no flag names one.
 pub(crate) const CONFIG_FILE: &str = "spark.toml";
 
@@ -151,10 +157,41 @@ pub(crate) struct RecordConfig {
     /// How many hours of a villa day the cameras send, for what is said of room: 1 to 24.
     #[serde(deserialize_with = "hours_of_a_day")]
     pub hours_a_day: u8,
+    /// Address and port where encoders publish over SRT (UDP); port 0 takes a free one, `off` takes none.
+    pub srt: SrtAt,
+    /// Encrypts what comes over SRT, 10 to 79 characters; every encoder must have it. Best given as
+    /// `SPARK_RECORD_SRT_PASSPHRASE_FILE`.
+    pub srt_passphrase: Option<Secret>,
+    /// How long SRT holds packets back for those that come late, in milliseconds, 20 to 8,000; an encoder may ask for longer.
+    pub srt_latency_ms: u32,
     /// Where recordings lie [default: `dvr` in the data folder].
     pub folder: Option<PathBuf>,
     /// The recorder's socket [default: `recorder/desk.sock` in the data folder].
     pub socket: Option<PathBuf>,
+}
+
+/// Where SRT is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum SrtAt {
+    Address(SocketAddr),
+    Nowhere(Off),
+}
+
+/// The word for no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Off {
+    Off,
+}
+
+impl std::fmt::Display for SrtAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Nowhere(Off::Off) => f.write_str("off"),
+        }
+    }
 }
 
 /// Who starts the recorder.
@@ -174,6 +211,9 @@ impl Default for RecordConfig {
             run: Run::default(),
             rtmp: SocketAddr::from(([127, 0, 0, 1], 1935)),
             hours_a_day: 8,
+            srt: SrtAt::Address(SocketAddr::from(([127, 0, 0, 1], 9000))),
+            srt_passphrase: None,
+            srt_latency_ms: 200,
             folder: None,
             socket: None,
         }
@@ -427,6 +467,26 @@ mod tests {
             load(Some(&file), env(&[("SPARK_X", "1")]), &[]),
             Err(ConfigError::Variable { .. })
         ));
+    }
+
+    #[test]
+    fn srt_has_an_address_or_is_off_and_its_passphrase_stays_a_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("spark.toml");
+        std::fs::write(&file, "[record]\nsrt = \"off\"\n").expect("a file");
+        assert_eq!(
+            load(Some(&file), env(&[]), &[]).expect("settings").record.srt.to_string(),
+            "off"
+        );
+        let vars = [
+            ("SPARK_RECORD_SRT", "[::]:9000"),
+            ("SPARK_RECORD_SRT_PASSPHRASE", "0123456789"),
+            ("SPARK_RECORD_SRT_LATENCY_MS", "500"),
+        ];
+        let record = load(Some(&file), env(&vars), &[]).expect("settings").record;
+        assert_eq!((record.srt.to_string().as_str(), record.srt_latency_ms), ("[::]:9000", 500));
+        assert_eq!(record.srt_passphrase.expect("a secret").expose(), "0123456789");
+        assert!(load(Some(&file), env(&[("SPARK_RECORD_SRT", "on")]), &[]).is_err());
     }
 
     #[test]

@@ -25,6 +25,7 @@ enum Finding {
 pub(crate) async fn doctor(config: &Config) -> Result<()> {
     let findings = [
         ("FFmpeg", ffmpeg()),
+        ("SRT", Finding::Good(format!("libsrt {}", crate::adapters::srt::version()))),
         ("PostgreSQL", postgres(config).await),
         ("Disk", disk(config)),
         ("Memory", memory()),

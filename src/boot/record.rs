@@ -3,6 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::net::UnixListener;
@@ -10,13 +11,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::clock::SystemClock;
+use crate::adapters::ffmpeg::demux::FfmpegDemuxer;
 use crate::adapters::local_dvr::LocalDvr;
 use crate::adapters::recorder::{LocalBook, SOCKET_BYTES_MAX};
 use crate::adapters::rtmp::{RtmpIngest, RtmpPublisher};
-use crate::boot::config::Config;
+use crate::adapters::srt::{SrtIngest, SrtSettings};
+use crate::boot::config::{Config, RecordConfig, SrtAt};
 use crate::boot::recorder_child::LOCK;
 use crate::boot::serve::{STOP_MAX, StopSignal, lock_folder};
-use crate::ports::recorder::Door;
+use crate::ports::recorder::{Door, SrtTerms};
 use crate::use_cases::live::record::Recorder;
 use crate::use_cases::live::relay::Relays;
 
@@ -41,12 +44,17 @@ pub(crate) async fn record(config: &Config) -> Result<()> {
                 config.record.rtmp
             )
         })?;
+    let srt = open_srt(config, &recorder)?;
     let address = rtmp.local_addr();
     let rtmp = Arc::new(rtmp);
-    recorder.opens(Door { protocol: "rtmp".to_owned(), address }, rtmp.clone());
+    recorder.opens(Door::rtmp(address), rtmp.clone());
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let door = crate::workers::recorder::run(recorder.clone(), rtmp, stop.clone());
-    tasks.spawn(door);
+    tasks.spawn(crate::workers::recorder::run(recorder.clone(), rtmp, stop.clone()));
+    if let Some((door, srt)) = srt {
+        tracing::info!(address = %door.address, "encoders publish to srt://{}", door.address);
+        recorder.opens(door, srt.clone());
+        tasks.spawn(crate::workers::recorder::run(recorder.clone(), srt, stop.clone()));
+    }
     tasks.spawn(crate::workers::recorder::make_room(recorder.clone(), stop.clone()));
     let answers = crate::web::serve_desk(desk, recorder, stop.clone());
     tasks.spawn(async move {
@@ -67,6 +75,25 @@ pub(crate) async fn record(config: &Config) -> Result<()> {
         tasks.shutdown().await;
     }
     Ok(())
+}
+
+/// The second door, unless it is off.
+fn open_srt(config: &Config, recorder: &Recorder) -> Result<Option<(Door, Arc<SrtIngest>)>> {
+    let RecordConfig { srt, srt_passphrase, srt_latency_ms, .. } = &config.record;
+    let SrtAt::Address(address) = *srt else { return Ok(None) };
+    let program = std::env::current_exe().context("cannot find spark's own program")?;
+    let demuxer = FfmpegDemuxer::new(program).context("cannot start a thread")?;
+    let settings = SrtSettings {
+        address,
+        passphrase: srt_passphrase.clone().filter(|it| !it.expose().is_empty()),
+        latency: Duration::from_millis(u64::from(*srt_latency_ms)),
+    };
+    let ingest = SrtIngest::listen(&settings, recorder.gate(), Arc::new(demuxer)).context(
+        "cannot take encoders over SRT: look at srt, srt_passphrase and srt_latency_ms under [record]",
+    )?;
+    let terms =
+        SrtTerms { latency_ms: *srt_latency_ms, needs_passphrase: settings.passphrase.is_some() };
+    Ok(Some((Door::srt(ingest.local_addr(), terms), Arc::new(ingest))))
 }
 
 /// A folder for this account alone.

@@ -105,13 +105,19 @@ impl RecorderChild {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let log = open_log(&folder.join("record.log"))?;
-        // It gets what it needs and nothing else: no password of a database, no token, no settings file of ours.
-        let settings = [
+        // It gets what it needs and nothing else: no password of a database, no token, no settings
+        // file of ours.
+        let mut settings = vec![
             ("SPARK_RECORD_RTMP", config.record.rtmp.to_string()),
+            ("SPARK_RECORD_SRT", config.record.srt.to_string()),
+            ("SPARK_RECORD_SRT_LATENCY_MS", config.record.srt_latency_ms.to_string()),
             ("SPARK_RECORD_FOLDER", config.dvr_folder().display().to_string()),
             ("SPARK_RECORD_SOCKET", config.recorder_socket().display().to_string()),
             ("SPARK_LOGS_FILTER", config.logs.filter.clone().unwrap_or_else(|| "info".to_owned())),
         ];
+        if let Some(passphrase) = &config.record.srt_passphrase {
+            settings.push(("SPARK_RECORD_SRT_PASSPHRASE", passphrase.expose().to_owned()));
+        }
         let child = Command::new(&self.program)
             .args(["record", "--data"])
             .arg(&config.data.folder)

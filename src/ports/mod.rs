@@ -4,6 +4,7 @@ pub mod audience_log;
 pub mod audience_source;
 pub mod chat_reader;
 pub mod clock;
+pub mod demux;
 pub mod dvr;
 pub mod footage_index;
 pub mod host;

@@ -58,6 +58,28 @@ pub struct Door {
     /// `rtmp` or `srt`.
     pub protocol: String,
     pub address: SocketAddr,
+    /// What an encoder must know besides, over SRT.
+    #[serde(default)]
+    pub srt: Option<SrtTerms>,
+}
+
+/// What an encoder must know to send over SRT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SrtTerms {
+    /// How long packets are held back for those that come late.
+    pub latency_ms: u32,
+    /// Its line is encrypted with the passphrase of the settings.
+    pub needs_passphrase: bool,
+}
+
+impl Door {
+    pub fn rtmp(address: SocketAddr) -> Self {
+        Self { protocol: "rtmp".to_owned(), address, srt: None }
+    }
+
+    pub fn srt(address: SocketAddr, terms: SrtTerms) -> Self {
+        Self { protocol: "srt".to_owned(), address, srt: Some(terms) }
+    }
 }
 
 /// How one camera stands.

@@ -25,6 +25,7 @@ impl Studio {
             .arg(folder.path())
             .env_remove("DATABASE_URL")
             .env("SPARK_RECORD_RTMP", &rtmp)
+            .env("SPARK_RECORD_SRT", "127.0.0.1:0")
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()

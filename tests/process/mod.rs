@@ -71,6 +71,7 @@ impl Home {
         }
         // Who wants a recorder says so, and on which port.
         command.env("SPARK_RECORD_RUN", "elsewhere").env("SPARK_RECORD_RTMP", "127.0.0.1:0");
+        command.env("SPARK_RECORD_SRT", "127.0.0.1:0");
         command
     }
 
@@ -345,6 +346,11 @@ pub(crate) fn signal(pid: i32, name: &str) -> bool {
 
 /// Children of `parent` whose command is `spark render`.
 pub(crate) fn renderers_of(parent: i32) -> Vec<i32> {
+    children_of(parent, b"\0render\0")
+}
+
+/// Children of `parent` whose command holds these bytes; words end with a zero.
+pub(crate) fn children_of(parent: i32, command: &[u8]) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
@@ -355,7 +361,7 @@ pub(crate) fn renderers_of(parent: i32) -> Vec<i32> {
             state != Some("Z")
                 && ppid == Some(&parent.to_string())
                 && fs::read(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|words| words.ends_with(b"\0render\0"))
+                    .is_ok_and(|words| words.windows(command.len()).any(|it| it == command))
         })
         .collect()
 }

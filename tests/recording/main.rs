@@ -9,6 +9,7 @@ mod keeping;
 mod process;
 mod recorder;
 mod relay;
+mod srt;
 #[path = "../support/mod.rs"]
 mod support;
 mod takes;

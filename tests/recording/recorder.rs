@@ -17,44 +17,50 @@ use spark::ports::recorder::RecorderState;
 use crate::camera;
 use crate::process::{Home, Running, is_alive, signal, until};
 
-const KEYS: [&str; 2] = ["key-of-the-salon", "key-of-the-kitchen"];
+pub(crate) const KEYS: [&str; 2] = ["key-of-the-salon", "key-of-the-kitchen"];
 /// Longest a recorder may be away after its death.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
-struct Studio {
-    home: Home,
+pub(crate) struct Studio {
+    pub(crate) home: Home,
     desk: Client,
 }
 
 impl Studio {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let home = Home::on_shared_server().await;
         let socket = home.data.join("recorder/desk.sock");
         let desk = Client::builder().unix_socket(socket).pool_max_idle_per_host(0).build().unwrap();
         Self { home, desk }
     }
 
-    fn serve(&self) -> Running {
+    pub(crate) fn serve(&self) -> Running {
+        self.serve_with(&[])
+    }
+
+    /// The same with settings of its own.
+    pub(crate) fn serve_with(&self, more: &[(&str, &str)]) -> Running {
         // A recorder that comes back must be found where the cameras look for it.
         let rtmp = fs::read_to_string(self.home.beside("rtmp")).unwrap_or_else(|_| {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             self.home.write("rtmp", free.to_string());
             free.to_string()
         });
-        let settings = [("SPARK_RECORD_RUN", "here"), ("SPARK_RECORD_RTMP", &*rtmp)];
+        let usual = [("SPARK_RECORD_RUN", "here"), ("SPARK_RECORD_RTMP", &*rtmp)];
+        let settings = [&usual[..], more].concat();
         self.home.start_with(&["serve", "--listen", "127.0.0.1:0"], &settings)
     }
 
-    async fn state(&self) -> Option<RecorderState> {
+    pub(crate) async fn state(&self) -> Option<RecorderState> {
         self.desk.get("http://recorder/state").send().await.ok()?.json().await.ok()
     }
 
-    async fn ready(&self) -> RecorderState {
+    pub(crate) async fn ready(&self) -> RecorderState {
         until("the recorder answers", || self.state()).await
     }
 
     /// Adds the cameras, as the page would, and waits until the recorder was told.
-    async fn add_cameras(&self) {
+    pub(crate) async fn add_cameras(&self) {
         let ledger = PostgresLedger::new(self.home.pool().await);
         let added = |(n, key): (usize, &&str)| {
             let name = CameraName::try_new(key).unwrap();
@@ -71,7 +77,7 @@ impl Studio {
     }
 
     /// `ffmpeg` publishing so many seconds of pictures and sound; as fast as they happen, or five times as fast.
-    fn publish(&self, key: &str, seconds: u32, in_real_time: bool) -> Child {
+    pub(crate) fn publish(&self, key: &str, seconds: u32, in_real_time: bool) -> Child {
         let rtmp = fs::read_to_string(self.home.beside("rtmp")).unwrap();
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-v", "error", "-nostdin"]);
@@ -84,17 +90,17 @@ impl Studio {
         ffmpeg.spawn().unwrap()
     }
 
-    fn dvr(&self) -> PathBuf {
+    pub(crate) fn dvr(&self) -> PathBuf {
         self.home.data.join("dvr")
     }
 
-    async fn parts(&self, n: u128) -> Vec<PartPlace> {
+    pub(crate) async fn parts(&self, n: u128) -> Vec<PartPlace> {
         LocalFootage::at(&self.dvr()).parts(camera(n), 0, i64::MAX).await.unwrap()
     }
 }
 
 /// A minute of 640×360 at 30 frames a second with B-frames, and a tone.
-fn footage() -> PathBuf {
+pub(crate) fn footage() -> PathBuf {
     crate::process::kept("camera.flv", |path| {
         let words = "-f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000 \
                      -t 60 -c:v libx264 -preset ultrafast -bf 2 -g 60 -b:v 800k -c:a aac -b:a 96k -f flv";
@@ -103,7 +109,7 @@ fn footage() -> PathBuf {
 }
 
 /// Packets of pictures and of sound in a file, as FFmpeg counts them; whatever it complains about is a failure.
-fn packets(path: &Path) -> (usize, usize) {
+pub(crate) fn packets(path: &Path) -> (usize, usize) {
     let count = |stream: &str| {
         let words = ["-v", "error", "-count_packets", "-select_streams", stream, "-show_entries"];
         let output = Command::new("ffprobe")
@@ -113,13 +119,15 @@ fn packets(path: &Path) -> (usize, usize) {
             .output()
             .unwrap();
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0)
+        // Of a transport stream it is told twice: in its programme, and alone.
+        let told = String::from_utf8_lossy(&output.stdout);
+        told.split_whitespace().next().and_then(|count| count.parse().ok()).unwrap_or(0)
     };
     (count("v:0"), count("a:0"))
 }
 
 /// Decodes a file to its end; whatever FFmpeg complains about is a failure.
-fn decodes(path: &Path) {
+pub(crate) fn decodes(path: &Path) {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])
         .arg(path)
@@ -130,7 +138,7 @@ fn decodes(path: &Path) {
     assert!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
 }
 
-fn media(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn media(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {

@@ -10,7 +10,9 @@ use spark::domain::live::feed::{Reading, Trouble};
 use spark::domain::live::track::{Codec, Form};
 use spark::ports::clock::Clock;
 use spark::ports::ingest::Leave;
-use spark::ports::recorder::{CameraState, Door, FeedState, Halt, Left, LetGo, RecorderState};
+use spark::ports::recorder::{
+    CameraState, Door, FeedState, Halt, Left, LetGo, RecorderState, SrtTerms,
+};
 use uuid::Uuid;
 
 use crate::house::{Browser, House, header};
@@ -39,7 +41,13 @@ fn at_rest(house: &House) -> RecorderState {
         version: "1".into(),
         started_at: house.clock.now(),
         now: house.clock.now(),
-        doors: vec![Door { protocol: "rtmp".into(), address: ([127, 0, 0, 1], 19_350).into() }],
+        doors: vec![
+            Door::rtmp(([127, 0, 0, 1], 19_350).into()),
+            Door::srt(
+                ([127, 0, 0, 1], 9_000).into(),
+                SrtTerms { latency_ms: 200, needs_passphrase: true },
+            ),
+        ],
         cameras: Vec::new(),
         refused: Vec::new(),
         free_bytes: 150 << 30,
@@ -105,9 +113,15 @@ async fn a_key_is_shown_once_and_the_recorder_knows_its_hash() {
     assert!(!page.contains(&key), "a key is shown once");
     assert_eq!(field(&page, "serveur"), "rtmp://127.0.0.1:19350/live");
     assert!(page.contains("n'écoute que sur cette machine"));
+    assert!(page.contains("phrase secrète de la villa"), "SRT needs one here");
+    assert!(
+        page.contains("srt = &quot;0.0.0.0:9000&quot;") || page.contains("srt = \"0.0.0.0:9000\"")
+    );
 
     let drawn = submit(&house, &admin, &format!("{path}/cle"), "").await.text().await.unwrap();
     let second = field(&drawn, "cle");
+    let srt = field(&drawn, "srt").replace("&#38;", "&").replace("&amp;", "&");
+    assert_eq!(srt, format!("srt://127.0.0.1:9000?streamid={second}&latency=200000"));
     assert_ne!(second, key);
     assert_eq!(house.recorder.known()[0].key, hash(&second));
 

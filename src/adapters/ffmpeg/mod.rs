@@ -1,12 +1,13 @@
 //! FFmpeg through `ffmpeg-next`: the engine that starts a child per job, and what that child does.
 //!
 //! `engine` runs in the server and touches no media. Everything else runs in role `render`, where a hostile
-//! file can only cost one job. `encode_stream` and `remux` may also run in the caller's process: they read nothing that is not of the
-//! house's own making.
+//! file can only cost one job, and in role `demux`, where a hostile stream can only cost its own caller. `encode_stream` and
+//! `remux` may also run in the caller's process: they read nothing that is not of the house's own making.
 
 pub mod bench;
 mod check;
 mod cut;
+pub mod demux;
 mod encode;
 mod engine;
 mod ffi;
@@ -16,6 +17,7 @@ mod h264;
 mod inspect;
 mod job;
 mod mastering;
+mod nursery;
 mod open;
 mod poster;
 mod reel;

@@ -38,7 +38,12 @@ pub fn render_role() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(detail) = fence(envelope.parent_pid, niceness(&envelope.job)) {
+    let limits = Limits {
+        memory_bytes: MEMORY_BYTES_MAX,
+        output_bytes: OUTPUT_BYTES_MAX,
+        open_files: OPEN_FILES_MAX,
+    };
+    if let Err(detail) = fence(envelope.parent_pid, niceness(&envelope.job), &limits) {
         say(&Line::Failed {
             error: MediaError::Failed { step: "démarrage du rendu".to_owned(), detail },
         });
@@ -84,8 +89,15 @@ const fn niceness(job: &Job) -> i32 {
     }
 }
 
+/// What a child may take.
+pub(super) struct Limits {
+    pub memory_bytes: u64,
+    pub output_bytes: u64,
+    pub open_files: u64,
+}
+
 /// Low priority, limits, and death with the parent. All of it is inherited by nobody.
-fn fence(parent_pid: i32, niceness: i32) -> Result<(), String> {
+pub(super) fn fence(parent_pid: i32, niceness: i32, limits: &Limits) -> Result<(), String> {
     let cannot = |what: &'static str| move |error: rustix::io::Errno| format!("{what} : {error}");
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(cannot("PR_SET_PDEATHSIG"))?;
@@ -97,10 +109,10 @@ fn fence(parent_pid: i32, niceness: i32) -> Result<(), String> {
     }
     rustix::process::nice(niceness).map_err(cannot("priorité"))?;
     let limits = [
-        (Resource::Data, MEMORY_BYTES_MAX),
+        (Resource::Data, limits.memory_bytes),
         (Resource::As, ADDRESS_SPACE_BYTES_MAX),
-        (Resource::Fsize, OUTPUT_BYTES_MAX),
-        (Resource::Nofile, OPEN_FILES_MAX),
+        (Resource::Fsize, limits.output_bytes),
+        (Resource::Nofile, limits.open_files),
         (Resource::Core, 0),
     ];
     for (resource, most) in limits {

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::adapters::rtmp::amf::Value;
-use crate::adapters::rtmp::bits;
+use crate::domain::live::parameters;
 use crate::domain::live::track::{Codec, Form, Track};
 use crate::ports::ingest::About;
 
@@ -107,8 +107,8 @@ fn coded(is_key: bool, offset_ms: i32, data: Bytes) -> Held {
 
 fn picture_track(codec: Codec, config: &Bytes, told: Size) -> Held {
     let size = match codec {
-        Codec::H264 => bits::avc_size(config),
-        Codec::Hevc => bits::hevc_size(config),
+        Codec::H264 => parameters::avc_size(config),
+        Codec::Hevc => parameters::hevc_size(config),
         _ => None,
     };
     match size.or(told) {
@@ -168,7 +168,7 @@ fn enhanced_sound(step: u8, mut tag: Bytes) -> Held {
 }
 
 fn aac_track(config: &Bytes) -> Held {
-    match bits::aac(config) {
+    match parameters::aac(config) {
         Some((rate, channels)) => {
             let form = Form::Sound { rate, channels };
             Held::Track(Track { codec: Codec::Aac, config: config.to_vec(), form })
@@ -225,7 +225,7 @@ pub fn about(data: &Value) -> (About, Size) {
         kbits: (kbits > 0.0).then_some(kbits),
     };
     let size = number("width").zip(number("height"));
-    (about, size.and_then(|(width, height)| bits::sized(width as u32, height as u32)))
+    (about, size.and_then(|(width, height)| parameters::sized(width as u32, height as u32)))
 }
 
 fn unfit(what: &str) -> Held {

@@ -5,7 +5,6 @@
 //! memory grows with what has come, streams and bytes are bounded, and who has shown no key gets little of either.
 
 pub mod amf;
-mod bits;
 pub mod chunks;
 mod encoder;
 pub mod flv;

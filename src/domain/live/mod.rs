@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod feed;
 pub mod keeping;
+pub mod parameters;
 pub mod part;
 pub mod relay;
 pub mod track;

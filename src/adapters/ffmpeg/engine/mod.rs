@@ -5,20 +5,19 @@ mod watchdog;
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::adapters::ffmpeg::encode::temporary_of;
 use crate::adapters::ffmpeg::engine::answers::{Lines, explain, last_lines};
 use crate::adapters::ffmpeg::engine::watchdog::Watchdog;
 use crate::adapters::ffmpeg::job::{Envelope, Job, Line, Misbehaviour, Outcome};
+use crate::adapters::ffmpeg::nursery::Nursery;
 use crate::adapters::ffmpeg::role::RENDER_ROLE;
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
@@ -56,32 +55,12 @@ impl EngineSettings {
 /// Media work done by children of this process.
 pub struct FfmpegEngine {
     settings: EngineSettings,
-    nursery: mpsc::Sender<Birth>,
-}
-
-/// A child asked of the nursery.
-struct Birth {
-    command: Command,
-    runtime: tokio::runtime::Handle,
-    born: oneshot::Sender<std::io::Result<Child>>,
+    nursery: Nursery,
 }
 
 impl FfmpegEngine {
-    /// Starts the thread that starts the children. It lives as long as the engine: a child's death signal is tied
-    /// to the thread that forked it, so no short-lived thread may do it.
     pub fn new(settings: EngineSettings) -> std::io::Result<Self> {
-        let (nursery, orders) = mpsc::channel::<Birth>();
-        std::thread::Builder::new().name("render-nursery".to_owned()).spawn(move || {
-            for mut birth in orders {
-                let _in_runtime = birth.runtime.enter();
-                let child = birth.command.spawn();
-                // Whoever asked may have been cancelled meanwhile: the child is then killed on drop.
-                if let Err(Ok(orphan)) = birth.born.send(child) {
-                    drop(orphan);
-                }
-            }
-        })?;
-        Ok(Self { settings, nursery })
+        Ok(Self { settings, nursery: Nursery::open("render-nursery")? })
     }
 
     /// Starts a renderer that goes wrong on purpose, to prove that the server survives it.
@@ -179,12 +158,7 @@ impl FfmpegEngine {
                 command.env(name, value);
             }
         }
-        let (born, birth) = oneshot::channel();
-        let runtime = tokio::runtime::Handle::current();
-        self.nursery
-            .send(Birth { command, runtime, born })
-            .map_err(|error| cannot_start(&error))?;
-        birth.await.map_err(|error| cannot_start(&error))?.map_err(|error| cannot_start(&error))
+        self.nursery.start(command).await.map_err(|error| cannot_start(&error))
     }
 }
 

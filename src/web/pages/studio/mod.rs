@@ -16,7 +16,7 @@ use crate::domain::live::keeping::DISK_SHARE_MAX;
 use crate::domain::live::track::{Codec, Form as Shape};
 use crate::ports::ingest::Leave;
 use crate::ports::media_engine::Level;
-use crate::ports::recorder::{CameraState, Door, FeedState, RecorderState};
+use crate::ports::recorder::{CameraState, Door, FeedState, RecorderState, SrtTerms};
 use crate::read_models::CameraCard;
 use crate::use_cases::clips::glance::GLANCE_LASTS;
 use crate::use_cases::live::cameras::{CamerasError, StreamKey};
@@ -105,6 +105,7 @@ struct CameraPage {
     server: Option<String>,
     /// Only programs on this very machine reach it.
     is_local: bool,
+    srt: Option<SrtLine>,
     /// In clear, this once.
     key: Option<String>,
     wrong: Option<String>,
@@ -119,6 +120,15 @@ struct CameraPage {
 
 impl CameraPage {
     const DAYS_MAX: u16 = keeping::days_max();
+}
+
+/// How to send over SRT.
+struct SrtLine {
+    /// `srt://…` with the key in it, this once.
+    server: Option<String>,
+    needs_passphrase: bool,
+    is_local: bool,
+    port: u16,
 }
 
 #[derive(Deserialize)]
@@ -425,14 +435,26 @@ async fn camera_page(
     let state = app.cameras.state().await.ok();
     let doors = state.as_ref().map(|state| state.doors.as_slice()).unwrap_or_default();
     let door = doors.iter().find(|door| door.protocol == "rtmp");
+    let house = house_address(app, headers);
+    let key = key.map(|key| key.as_str().to_owned());
+    let srt = doors.iter().find_map(|door| {
+        let terms = door.srt?;
+        Some(SrtLine {
+            server: key.as_ref().map(|key| srt_server(door, terms, &house, key)),
+            needs_passphrase: terms.needs_passphrase,
+            is_local: door.address.ip().is_loopback(),
+            port: door.address.port(),
+        })
+    });
     Ok(CameraPage {
         shell: Shell::new(user, Place::Studio),
         id: card.id,
         drawn: When::ago(card.key_drawn_at, app.clock.now()),
         name: card.name.as_str().to_owned(),
-        server: door.map(|door| server(door, &house_address(app, headers))),
+        server: door.map(|door| server(door, &house)),
         is_local: door.is_some_and(|door| door.address.ip().is_loopback()),
-        key: key.map(|key| key.as_str().to_owned()),
+        srt,
+        key,
         wrong,
         relays: relays::rows(state.as_ref(), card.id, app.clock.now()),
         typed: RelayForm::default(),
@@ -473,13 +495,23 @@ pub(super) async fn camera_with_days(
 
 /// Where an encoder sends to: the host people find us under, with the door's own port.
 fn server(door: &Door, house: &str) -> String {
+    format!("rtmp://{}:{}/live", host_of(house), door.address.port())
+}
+
+/// The same over SRT, all in one line; OBS and FFmpeg take the latency in microseconds.
+fn srt_server(door: &Door, terms: SrtTerms, house: &str, key: &str) -> String {
+    let (host, port) = (host_of(house), door.address.port());
+    let latency_us = u64::from(terms.latency_ms) * 1_000;
+    format!("srt://{host}:{port}?streamid={key}&latency={latency_us}")
+}
+
+fn host_of(house: &str) -> &str {
     let rest = house.split_once("://").map_or(house, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
-    let host = match authority.rsplit_once(':') {
+    match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
-    };
-    format!("{}://{host}:{}/live", door.protocol, door.address.port())
+    }
 }
 
 #[cfg(test)]
@@ -488,7 +520,7 @@ mod tests {
 
     #[test]
     fn an_encoder_sends_to_the_house_on_the_doors_port() {
-        let door = Door { protocol: "rtmp".into(), address: ([0, 0, 0, 0], 1935).into() };
+        let door = Door::rtmp(([0, 0, 0, 0], 1935).into());
         for (house, host) in [
             ("https://spark.example", "spark.example"),
             ("https://spark.example:8443/villa", "spark.example"),
@@ -496,6 +528,10 @@ mod tests {
             ("http://[::1]:8080", "[::1]"),
         ] {
             assert_eq!(server(&door, house), format!("rtmp://{host}:1935/live"));
+            let terms = SrtTerms { latency_ms: 200, needs_passphrase: false };
+            let door = Door::srt(([0, 0, 0, 0], 9000).into(), terms);
+            let expected = format!("srt://{host}:9000?streamid=cle&latency=200000");
+            assert_eq!(srt_server(&door, terms, house, "cle"), expected);
         }
     }
 }

@@ -1,5 +1,18 @@
-//! Bits of parameter sets: how large a picture is (ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2), how fast sound runs
+//! Bits of parameter sets: what a picture is like (ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2), how fast sound runs
 //! (ISO/IEC 14496-3 1.6.2.1).
+
+/// What a sequence parameter set says of its pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Pixels, cropped.
+    pub width: u32,
+    pub height: u32,
+    /// `chroma_format_idc`: 1 is 4:2:0.
+    pub chroma: u8,
+    /// Bits a sample beyond eight.
+    pub luma_depth: u8,
+    pub chroma_depth: u8,
+}
 
 /// Reads bits, the highest first. What is not there is `None`.
 struct Bits<'a> {
@@ -48,7 +61,7 @@ impl<'a> Bits<'a> {
 }
 
 /// A unit without the bytes that keep start codes out of it.
-fn unescaped(unit: &[u8]) -> Vec<u8> {
+pub fn unescaped(unit: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(unit.len());
     let mut zeros = 0;
     for byte in unit {
@@ -63,20 +76,25 @@ fn unescaped(unit: &[u8]) -> Vec<u8> {
 }
 
 /// Width and height of the first parameter set of an `avcC`, cropped.
-pub(super) fn avc_size(config: &[u8]) -> Option<(u32, u32)> {
+pub fn avc_size(config: &[u8]) -> Option<(u32, u32)> {
     let length = usize::from(u16::from_be_bytes([*config.get(6)?, *config.get(7)?]));
-    let unit = unescaped(config.get(8..8 + length)?);
+    let shape = avc_shape(config.get(8..8 + length)?)?;
+    Some((shape.width, shape.height))
+}
+
+/// What a sequence parameter set of H.264 says.
+pub fn avc_shape(unit: &[u8]) -> Option<Shape> {
+    let unit = unescaped(unit);
     let profile = *unit.get(1)?;
     let mut bits = Bits::new(unit.get(4..)?);
     bits.golomb()?;
-    let mut chroma = 1;
+    let (mut chroma, mut depths) = (1, (0, 0));
     if matches!(profile, 44 | 83 | 86 | 100 | 110 | 118 | 122 | 128 | 134 | 135 | 138 | 139 | 244) {
         chroma = bits.golomb()?;
         if chroma == 3 {
             bits.skip(1);
         }
-        bits.golomb()?;
-        bits.golomb()?;
+        depths = (bits.golomb()?, bits.golomb()?);
         bits.skip(1);
         if bits.bit()? == 1 {
             for list in 0..if chroma == 3 { 12 } else { 8 } {
@@ -127,7 +145,14 @@ pub(super) fn avc_size(config: &[u8]) -> Option<(u32, u32)> {
         across = left.checked_add(right)?.checked_mul(x)?;
         down = top.checked_add(bottom)?.checked_mul(y * (2 - frames_only))?;
     }
-    sized(width.checked_sub(across)?, height.checked_sub(down)?)
+    shape(width.checked_sub(across)?, height.checked_sub(down)?, chroma, depths)
+}
+
+fn shape(width: u32, height: u32, chroma: u32, depths: (u32, u32)) -> Option<Shape> {
+    let (width, height) = sized(width, height)?;
+    let small = |value: u32, most| u8::try_from(value).ok().filter(|value| *value <= most);
+    let (luma_depth, chroma_depth) = (small(depths.0, 8)?, small(depths.1, 8)?);
+    Some(Shape { width, height, chroma: small(chroma, 3)?, luma_depth, chroma_depth })
 }
 
 fn scaling_list(bits: &mut Bits<'_>, size: u32) -> Option<()> {
@@ -144,7 +169,7 @@ fn scaling_list(bits: &mut Bits<'_>, size: u32) -> Option<()> {
 }
 
 /// Width and height of the first sequence parameter set of an `hvcC`, cropped.
-pub(super) fn hevc_size(config: &[u8]) -> Option<(u32, u32)> {
+pub fn hevc_size(config: &[u8]) -> Option<(u32, u32)> {
     let arrays = *config.get(22)?;
     let mut at = 23;
     for _ in 0..arrays {
@@ -155,7 +180,7 @@ pub(super) fn hevc_size(config: &[u8]) -> Option<(u32, u32)> {
             let length = usize::from(u16::from_be_bytes([*config.get(at)?, *config.get(at + 1)?]));
             let unit = config.get(at + 2..at + 2 + length)?;
             if kind == 33 {
-                return hevc_unit_size(&unescaped(unit));
+                return hevc_shape(unit).map(|shape| (shape.width, shape.height));
             }
             at += 2 + length;
         }
@@ -163,7 +188,9 @@ pub(super) fn hevc_size(config: &[u8]) -> Option<(u32, u32)> {
     None
 }
 
-fn hevc_unit_size(unit: &[u8]) -> Option<(u32, u32)> {
+/// What a sequence parameter set of HEVC says.
+pub fn hevc_shape(unit: &[u8]) -> Option<Shape> {
+    let unit = unescaped(unit);
     let mut bits = Bits::new(unit.get(2..)?);
     bits.skip(4);
     let sub_layers = bits.read(3)? as usize;
@@ -198,17 +225,18 @@ fn hevc_unit_size(unit: &[u8]) -> Option<(u32, u32)> {
         across = left.checked_add(right)?.checked_mul(x)?;
         down = top.checked_add(bottom)?.checked_mul(y)?;
     }
-    sized(width.checked_sub(across)?, height.checked_sub(down)?)
+    let depths = (bits.golomb()?, bits.golomb()?);
+    shape(width.checked_sub(across)?, height.checked_sub(down)?, chroma, depths)
 }
 
 /// A size that a file of ours can tell.
-pub(super) fn sized(width: u32, height: u32) -> Option<(u32, u32)> {
+pub fn sized(width: u32, height: u32) -> Option<(u32, u32)> {
     let fits = |side| (16..=16_384).contains(&side);
     (fits(width) && fits(height)).then_some((width, height))
 }
 
 /// Samples a second and channels of an AudioSpecificConfig. Of HE-AAC, those of its core, which its frames count.
-pub(super) fn aac(config: &[u8]) -> Option<(u32, u8)> {
+pub fn aac(config: &[u8]) -> Option<(u32, u8)> {
     const RATES: [u32; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
         8_000, 7_350,
