@@ -9,6 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use process::{Home, Running, count, until, video};
+use spark::adapters::recorder::LocalRecorder;
+use spark::ports::recorder::RecorderDesk;
 use spark::read_models::Model;
 use sqlx::PgPool;
 
@@ -241,4 +243,68 @@ async fn a_rebuild_mends_cards_that_were_altered() {
 
     assert!(said.contains("1 differed") && said.contains("they are now"), "{said}");
     assert_eq!(home.run(&["rebuild"]).well().matches("1 differed").count(), 0);
+}
+
+/// The words that start a service of `deploy/container/compose.yaml`, and its settings: addresses on this machine's free ports.
+fn service(name: &str) -> (String, Vec<(String, String)>) {
+    let text = fs::read_to_string("deploy/container/compose.yaml").expect("the compose file");
+    let begins = text.find(&format!("\n  {name}:\n")).expect("the service");
+    let own = &text[begins + 1..];
+    // It ends where the next one begins.
+    let lines = own.lines().skip(1).take_while(|it| it.is_empty() || it.starts_with("    "));
+    let (mut word, mut settings) = (String::new(), Vec::new());
+    for line in lines.map(str::trim) {
+        if let Some(command) = line.strip_prefix("command: [\"") {
+            command.trim_end_matches("\"]").clone_into(&mut word);
+        } else if let Some((key, value)) =
+            line.split_once(": ").filter(|(key, _)| key.starts_with("SPARK_"))
+        {
+            let local = value.split_once("0.0.0.0:").map(|_| "127.0.0.1:0".to_owned());
+            settings.push((key.to_owned(), local.unwrap_or_else(|| value.to_owned())));
+        }
+    }
+    (word, settings)
+}
+
+#[tokio::test]
+async fn containers_run_as_they_are_written_down_and_the_recorder_goes_on_without_the_others() {
+    let home = Home::private();
+    let url = support::fresh_database_url().await;
+    home.write("database_url", &url);
+    let start = |name: &str| {
+        let (word, mut settings) = service(name);
+        settings.retain(|(key, _)| key != "SPARK_DATA_FOLDER");
+        for (key, value) in &mut settings {
+            if key == "SPARK_DATABASE_URL_FILE" {
+                "database_url".clone_into(value);
+            }
+        }
+        assert!(settings.len() >= 2, "{name}: {settings:?}");
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        home.start_with(&[&word], &settings)
+    };
+    let desk = LocalRecorder::at(&home.data.join("recorder/desk.sock")).expect("a desk");
+    let answers = || async { desk.state().await.ok() };
+    let record = start("record");
+    let first = until("the recorder answers", answers).await;
+    assert_eq!(first.doors.len(), 2, "RTMP and SRT: {:?}", first.doors);
+
+    let serve = start("serve");
+    let page = self::url(&serve).await;
+    assert_eq!(reqwest::get(format!("{page}/readyz")).await.expect("an answer").status(), 200);
+    serve.kill();
+    assert_eq!(
+        until("it still answers", answers).await.pid,
+        first.pid,
+        "a crash of the server is nothing to it"
+    );
+    let serve = start("serve");
+    self::url(&serve).await;
+    serve.signal("TERM");
+    serve.ended().well();
+    assert_eq!(until("it still answers", answers).await.pid, first.pid, "nor is its orderly stop");
+    record.signal("TERM");
+    record.ended().well();
+    assert!(desk.state().await.is_err());
 }
