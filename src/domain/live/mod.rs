@@ -4,6 +4,7 @@ pub mod camera;
 pub mod feed;
 pub mod part;
 pub mod relay;
+pub mod sync;
 pub mod track;
 
 use chrono::{DateTime, Utc};
