@@ -81,6 +81,11 @@ enum Role {
     Doctor,
     /// Play a whole rehearsal: make a pretend stream, import it, show its reels, and go live on a pretend Twitch
     Rehearse(RehearseArgs),
+    /// Cameras: measure by their sound how far they are apart
+    Cameras {
+        #[command(subcommand)]
+        what: Cameras,
+    },
     /// Twitch: look at what it sends, link channels, rotate the keys of their tokens
     Twitch {
         #[command(subcommand)]
@@ -172,6 +177,22 @@ pub(crate) struct PretendTwitchArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Cameras {
+    /// Measure how far the cameras are apart and how fast their clocks drift, and keep it: clips of a mark begin at one word
+    Align(AlignArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlignArgs {
+    /// The earliest that is listened to, such as 2026-11-07T20:00:00+01:00 [default: two hours before the end]
+    #[arg(long, value_name = "RFC3339")]
+    pub from: Option<DateTime<Utc>>,
+    /// The latest [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub to: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Twitch {
     /// Say of each EventSub payload whether it is understood, one JSON line a payload
     #[command(after_help = crate::boot::twitch::DECODE_HELP)]
@@ -244,7 +265,7 @@ pub fn run() -> Result<ExitCode> {
     }
     let config = read_settings(&cli)?;
     let by_default = match cli.role {
-        Role::Import(_) | Role::Rehearse(_) | Role::Twitch { .. } => "warn",
+        Role::Import(_) | Role::Rehearse(_) | Role::Cameras { .. } | Role::Twitch { .. } => "warn",
         _ => "info",
     };
     crate::boot::logs::start(&config.logs, by_default);
@@ -267,6 +288,9 @@ pub fn run() -> Result<ExitCode> {
             }
             Role::Doctor => crate::boot::doctor::doctor(&config).await,
             Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
+            Role::Cameras { what: Cameras::Align(span) } => {
+                crate::boot::align::align(&config, &span).await
+            }
             Role::Twitch { what: Twitch::Link { with } } => {
                 crate::boot::channels::link(&config, &with).await
             }

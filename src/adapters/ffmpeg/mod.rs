@@ -13,6 +13,7 @@ mod graph;
 mod h264;
 mod inspect;
 mod job;
+mod listen;
 mod mastering;
 mod open;
 mod poster;

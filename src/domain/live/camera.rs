@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CameraId, PersonId};
+use crate::domain::live::sync::Alignment;
 
 /// Longest name of a camera, in characters.
 pub const CAMERA_NAME_CHARS_MAX: usize = 40;
@@ -115,7 +116,7 @@ impl TryFrom<String> for KeyHash {
 }
 
 /// What happened to a camera.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum CameraEvent {
     Added {
@@ -135,6 +136,11 @@ pub enum CameraEvent {
         key: KeyHash,
         by: Option<PersonId>,
     },
+    /// Its sound was found in that of another camera.
+    Aligned {
+        camera: CameraId,
+        alignment: Alignment,
+    },
     /// It is gone, and its key with it. What it recorded stays.
     Retired {
         camera: CameraId,
@@ -149,6 +155,7 @@ impl CameraEvent {
             Self::Added { camera, .. }
             | Self::Renamed { camera, .. }
             | Self::KeyDrawn { camera, .. }
+            | Self::Aligned { camera, .. }
             | Self::Retired { camera, .. } => *camera,
         }
     }

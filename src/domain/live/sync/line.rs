@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::live::sync::{PPM_MAX, Point};
 
-/// A point this near to the line agrees with it, in nanoseconds: half a frame.
-const AGREES_NS: f64 = 15e6;
+/// A point this near to the line agrees with it, in nanoseconds. Measures of one pair are a fraction of a millisecond apart.
+const AGREES_NS: f64 = 5e6;
 /// Points nearer than this in time say nothing about how fast the two part, in nanoseconds.
 const APART_NS: i64 = 20_000_000_000;
 
