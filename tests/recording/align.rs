@@ -18,7 +18,7 @@ use spark::domain::live::part::{Parts, Unit};
 use spark::domain::live::sync::Mismatch;
 use spark::domain::live::track::{Codec, Form, Kind, Track};
 use spark::ports::clock::Clock;
-use spark::ports::dvr::{Dvr, Footage, Start};
+use spark::ports::dvr::{Dvr, Start};
 use spark::ports::job_queue::JobQueue;
 use spark::ports::ledger::{Commit, Ledger};
 use spark::ports::media_store::MediaStore;
@@ -203,7 +203,12 @@ async fn record(dvr: &LocalDvr, n: u128, film: &Path, begins_ns: i64, ppm: f64, 
 fn sound(file: &Path, from_s: f64, seconds: f64) -> Vec<f64> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i", file.to_str().unwrap(), "-map", "0:a"])
-        .args(["-af", &format!("aresample=48000:async=1:first_pts=0,atrim=start={from_s}")])
+        .args([
+            "-af",
+            &format!(
+                "aresample=48000:async=1:first_pts=0,atrim=start={from_s},asetpts=PTS-STARTPTS"
+            ),
+        ])
         .args(["-t", &seconds.to_string(), "-ac", "1", "-ar", "8000", "-f", "f32le", "-"])
         .output()
         .unwrap();
@@ -222,6 +227,7 @@ fn lag(one: &Path, other: &Path, at_s: f64, reach_s: f64) -> f64 {
         let power = there.iter().map(|it| it * it).sum::<f64>().sqrt();
         wanted.iter().zip(there).map(|(a, b)| a * b).sum::<f64>() / power
     };
+    assert!(wanted.len() == 16_000 && there.len() > wanted.len(), "the files are long enough");
     let shifts = there.len() - wanted.len();
     let best = (0..shifts).max_by(|a, b| alike(*a).total_cmp(&alike(*b))).unwrap();
     best as f64 / 8_000.0 - reach_s
@@ -389,8 +395,18 @@ async fn a_camera_that_heard_something_else_is_refused_with_the_reason() {
     record(&house.dvr, 2, &film("garden", 2, SHORT_S, "anull", 6), begins, 0.0, 0.02).await;
     let silent = film("silent", 3, SHORT_S, "anull", 7);
     let mute = kept("aligned-mute.flv", |path| {
-        let words =
-            ["-i", silent.to_str().unwrap(), "-af", "volume=0", "-c:v", "copy", "-f", "flv"];
+        let words = [
+            "-i",
+            silent.to_str().unwrap(),
+            "-af",
+            "volume=0",
+            "-c:v",
+            "copy",
+            "-c:a",
+            "aac",
+            "-f",
+            "flv",
+        ];
         ffmpeg(&words, path);
     });
     record(&house.dvr, 3, &mute, begins, 0.0, 0.02).await;

@@ -69,6 +69,8 @@ pub enum NotAligned {
     TooShort,
     #[error("it sends no sound")]
     NoSound,
+    #[error("what it sent cannot be decoded")]
+    Unreadable,
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
 }
@@ -83,7 +85,11 @@ impl From<MediaError> for Missed {
     fn from(error: MediaError) -> Self {
         match error {
             MediaError::NoAudioTrack => Self::Not(NotAligned::NoSound),
-            error => Self::Work(error.into()),
+            error if error.may_pass_later() || error == MediaError::Cancelled => {
+                Self::Work(error.into())
+            }
+            // One camera that sends nonsense does not keep the others from being measured.
+            _ => Self::Not(NotAligned::Unreadable),
         }
     }
 }
