@@ -50,3 +50,50 @@ fn table(found: &[Found]) -> String {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::{CameraId, RecordingId};
+    use crate::domain::live::camera::{CameraName, KeyHash};
+    use crate::domain::live::sync::{Alignment, Line, Point};
+    use crate::read_models::CameraCard;
+    use crate::use_cases::clips::align::NotAligned;
+
+    #[test]
+    fn a_table_says_how_far_each_camera_is_or_why_not() {
+        let camera = |name: &str| CameraCard {
+            id: CameraId::from_uuid(Uuid::nil()),
+            name: CameraName::try_new(name).unwrap(),
+            key: KeyHash::new([0; 32]),
+            key_drawn_at: chrono::DateTime::UNIX_EPOCH,
+            added_at: chrono::DateTime::UNIX_EPOCH,
+            retired_at: None,
+            aligned: Vec::new(),
+        };
+        let line = Line { at_ns: 0, offset_ns: 0, ppm: 83.33, residual_ms: 0.007, windows: 5 };
+        let recording = RecordingId::from_uuid(Uuid::nil());
+        let alignment = Alignment {
+            recording,
+            reference: CameraId::from_uuid(Uuid::nil()),
+            reference_recording: recording,
+            behind_ns: 901_741_704,
+            line,
+            points: vec![Point { at_ns: 0, offset_ns: 0, ppm: 0.0, z: 230.0 }],
+        };
+        let found = [
+            Found { camera: camera("Salon"), standing: Standing::Reference },
+            Found { camera: camera("Cuisine"), standing: Standing::Aligned(Box::new(alignment)) },
+            Found { camera: camera("Été"), standing: Standing::Not(NotAligned::NoSound) },
+        ];
+        let expected = "\
+camera    offset ms  drift ppm  residual ms  windows  confidence
+Salon    reference
+Cuisine      +901.7      +83.3         0.01        5         230
+Été      not aligned: it sends no sound
+";
+        assert_eq!(table(&found), expected);
+    }
+}

@@ -343,7 +343,8 @@ impl Alignments {
             match looked {
                 Ok(Lag { samples, ppm, z }) => {
                     let lag_ns = (samples * S as f64 / RATE_HZ as f64).round() as i64;
-                    return Ok(Point { at_ns: middle, offset_ns: offset_ns + lag_ns, ppm, z });
+                    let (offset_ns, z) = (offset_ns + lag_ns, z.round());
+                    return Ok(Point { at_ns: middle, offset_ns, ppm, z });
                 }
                 Err(why) => missed = why,
             }

@@ -92,13 +92,18 @@ fn robust(points: &[Point]) -> Option<Line> {
     let mut line = Line {
         at_ns,
         offset_ns: (mean_y - slope * mean_x).round() as i64,
-        ppm: slope * 1e6,
+        ppm: rounded(slope * 1e6),
         residual_ms: 0.0,
         windows: agreeing.len() as u32,
     };
     let farthest = agreeing.iter().map(|point| line.miss_ns(point).abs()).fold(0.0, f64::max);
-    line.residual_ms = farthest / 1e6;
+    line.residual_ms = rounded(farthest / 1e6);
     Some(line)
+}
+
+/// To a thousandth: what is written down short is read back the same.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn median(mut of: Vec<f64>) -> Option<f64> {
