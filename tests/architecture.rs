@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("percent_encoding", &["web", "adapters/postgres"]),
     ("prometheus_client", &["web", "boot"]),
     ("rand", &["adapters/clock", "adapters/postgres/cluster"]),
+    ("realfft", &["domain/live/sync"]),
     ("reqwest", &["adapters", "rehearsal"]),
     ("rust_embed", &["web", "boot"]),
     ("rustix", &["adapters", "boot", "bench"]),

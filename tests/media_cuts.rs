@@ -23,6 +23,7 @@ async fn cut(source: &Path, output: &Path, from: f64, to: f64) -> Result<CutRepo
     let order = CutOrder {
         source: source.to_owned(),
         key_frames: KeyFrameIndex::default(),
+        origin_s: None,
         start_s: from,
         end_s: to,
         output: output.to_owned(),
@@ -127,6 +128,7 @@ async fn other_containers_are_cut_exactly_too() {
         let order = CutOrder {
             source: source.clone(),
             key_frames: inspection.key_frames,
+            origin_s: None,
             start_s: 77.0 / 30.0,
             end_s: 203.0 / 30.0,
             output: output.clone(),

@@ -222,7 +222,9 @@ impl House {
         let log = Arc::new(database.clone());
         let audience = Audience::new(log, ledger.clone(), shelves, spool, clock_port.clone());
         let gaps = Gaps { audience, channels: no_channels(clock_port) };
-        let jobs = Jobs { queue, lives, moments, clips, gaps };
+        let desk = Arc::new(spark::adapters::memory::MemoryRecorder::default());
+        let alignments = spark::use_cases::clips::align::Alignments { clips: clips.clone(), desk };
+        let jobs = Jobs { queue, lives, moments, clips, gaps, alignments };
         Self { clock, database, store, engine, jobs, reactions: Reactions { ledger } }
     }
 

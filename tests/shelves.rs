@@ -3,8 +3,10 @@
 mod support;
 
 use serde_json::json;
+use spark::domain::event::Event;
+use spark::domain::live::camera::CameraEvent;
 use spark::ports::shelves::{Rebuilt, cards_of, find_card};
-use spark::read_models::{ClipCard, LiveCard, Model, WeekCard};
+use spark::read_models::{CameraCard, ClipCard, LiveCard, Model, WeekCard};
 use support::databases::{Database, System};
 use support::samples;
 use uuid::Uuid;
@@ -12,6 +14,7 @@ use uuid::Uuid;
 kept_by_memory_and_postgres!(
     a_card_stands_as_soon_as_its_event_is_written,
     a_card_follows_its_subject,
+    a_camera_keeps_how_its_last_recordings_lie_beside_others,
     cards_are_listed_under_their_parent_in_the_order_they_began,
     a_rebuild_after_a_life_finds_nothing_different,
     a_rebuild_finds_the_one_card_that_was_tampered_with_and_mends_it,
@@ -23,6 +26,10 @@ async fn a_life(db: &Database) {
     for n in 0..20 {
         db.write(vec![samples::clip_requested(n)]).await;
         db.write(vec![samples::clip_renamed(n, &format!("Clip « {n} » d'été 🔥"))]).await;
+    }
+    db.write(vec![samples::camera_added(1), samples::camera_added(2)]).await;
+    for minutes in 0..12 {
+        db.write(vec![samples::camera_aligned(2, minutes)]).await;
     }
     // More than one batch of the log.
     db.write((100..700).map(samples::week_opened).collect()).await;
@@ -53,6 +60,22 @@ async fn a_card_follows_its_subject(db: Database) {
     assert_eq!((title(1).await, title(2).await), ("Mieux".to_owned(), "Le moment".to_owned()));
 }
 
+async fn a_camera_keeps_how_its_last_recordings_lie_beside_others(db: Database) {
+    a_life(&db).await;
+    // The last pair was measured again.
+    db.write(vec![samples::camera_aligned(2, 11)]).await;
+    let key = samples::camera(2).as_uuid();
+    let card: CameraCard = find_card(&*db.shelves, key).await.unwrap().expect("a card");
+    assert_eq!(card.aligned.len(), 8);
+    let pair = (samples::recording(100), samples::recording(11));
+    let Event::Camera(CameraEvent::Aligned { alignment, .. }) = samples::camera_aligned(2, 11)
+    else {
+        panic!("an alignment")
+    };
+    assert_eq!(card.beside(pair.0, pair.1).map(|known| &known.alignment), Some(&alignment));
+    assert_eq!(card.beside(pair.0, samples::recording(3)), None, "the oldest are forgotten");
+}
+
 async fn cards_are_listed_under_their_parent_in_the_order_they_began(db: Database) {
     let order = [7, 3, 9, 1];
     db.write(order.map(samples::clip_requested).to_vec()).await;
@@ -76,7 +99,7 @@ async fn a_rebuild_after_a_life_finds_nothing_different(db: Database) {
             (Model::Moments, same(0)),
             (Model::Clips, same(20)),
             (Model::Broadcasts, same(0)),
-            (Model::Cameras, same(0)),
+            (Model::Cameras, same(2)),
         ]
     );
 }

@@ -54,11 +54,6 @@ enum Role {
     },
     /// Record what the cameras send, in a process of its own: nothing else can stop it
     Record,
-    /// Cameras: what they recorded
-    Cameras {
-        #[command(subcommand)]
-        what: Cameras,
-    },
     /// Bring a past stream in: its video and its chat
     Import(ImportArgs),
     /// Bring the database up to date, and say what it holds
@@ -87,6 +82,11 @@ enum Role {
     Doctor,
     /// Play a whole rehearsal: make a pretend stream, import it, show its reels, and go live on a pretend Twitch
     Rehearse(RehearseArgs),
+    /// Cameras: index what they recorded, measure by their sound how far they are apart
+    Cameras {
+        #[command(subcommand)]
+        what: Cameras,
+    },
     /// Twitch: look at what it sends, link channels, rotate the keys of their tokens
     Twitch {
         #[command(subcommand)]
@@ -221,6 +221,18 @@ pub(crate) struct PretendTwitchArgs {
 pub(crate) enum Cameras {
     /// Make the index in the database anew from the recordings, and say what was different
     Index,
+    /// Measure how far the cameras are apart and how fast their clocks drift, and keep it: clips of a mark begin at one word
+    Align(AlignArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlignArgs {
+    /// The earliest that is listened to, such as 2026-11-07T20:00:00+01:00 [default: two hours before the end]
+    #[arg(long, value_name = "RFC3339")]
+    pub from: Option<DateTime<Utc>>,
+    /// The latest [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub to: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -314,7 +326,7 @@ pub fn run() -> Result<ExitCode> {
     }
     let config = read_settings(&cli)?;
     let by_default = match cli.role {
-        Role::Import(_) | Role::Rehearse(_) | Role::Twitch { .. } => "warn",
+        Role::Import(_) | Role::Rehearse(_) | Role::Cameras { .. } | Role::Twitch { .. } => "warn",
         _ => "info",
     };
     crate::boot::logs::start(&config.logs, by_default);
@@ -338,6 +350,9 @@ pub fn run() -> Result<ExitCode> {
             }
             Role::Doctor => crate::boot::doctor::doctor(&config).await,
             Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
+            Role::Cameras { what: Cameras::Align(span) } => {
+                crate::boot::align::align(&config, &span).await
+            }
             Role::Twitch { what: Twitch::Link { with } } => {
                 crate::boot::channels::link(&config, &with).await
             }

@@ -41,6 +41,7 @@ use crate::use_cases::audience::elsewhere::ListeningElsewhere;
 use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::audience::viewers::Viewers;
 use crate::use_cases::clips::Clips;
+use crate::use_cases::clips::align::Alignments;
 use crate::use_cases::clips::footage::CameraFootage;
 use crate::use_cases::clips::glance::Glances;
 use crate::use_cases::health::Health;
@@ -224,10 +225,12 @@ impl House {
         );
         let weeks =
             Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
+        let desk = Arc::new(LocalRecorder::at(&config.recorder_socket())?);
+        let alignments = Alignments { clips: clips.clone(), desk: desk.clone() };
         let cameras = Cameras {
             ledger: ledger.clone(),
             shelves: shelves.clone(),
-            desk: Arc::new(LocalRecorder::at(&config.recorder_socket())?),
+            desk,
             indexer: Indexer {
                 footage: footage.footage.clone(),
                 index: Arc::new(PostgresFootageIndex::new(pool.clone())),
@@ -251,7 +254,7 @@ impl House {
             accounts,
             health,
             weeks,
-            jobs: Jobs { queue, lives: lives.clone(), moments, clips, gaps },
+            jobs: Jobs { queue, lives: lives.clone(), moments, clips, gaps, alignments },
             reactions: Reactions { ledger },
             database,
             pool,

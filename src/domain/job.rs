@@ -35,6 +35,8 @@ pub enum Job {
     CutCamera { clip: ClipId },
     /// Ask for the clips of all cameras around a mark.
     ClipMark { live: LiveId, offset_ms: i64 },
+    /// Measure by their sound how far the cameras are apart.
+    AlignCameras,
     /// Ask the platform for what it still knows of a gap in listening.
     FillGap { gap: ToldGap },
 }
@@ -50,11 +52,19 @@ pub enum Lane {
     Render,
     Fill,
     Extract,
+    Align,
 }
 
 impl Lane {
-    pub const ALL: [Self; 6] =
-        [Self::Import, Self::Detect, Self::Cut, Self::Render, Self::Fill, Self::Extract];
+    pub const ALL: [Self; 7] = [
+        Self::Import,
+        Self::Detect,
+        Self::Cut,
+        Self::Render,
+        Self::Fill,
+        Self::Extract,
+        Self::Align,
+    ];
 
     /// The word in the queue.
     pub const fn as_str(self) -> &'static str {
@@ -65,6 +75,7 @@ impl Lane {
             Self::Render => "render",
             Self::Fill => "fill",
             Self::Extract => "extract",
+            Self::Align => "align",
         }
     }
 
@@ -99,6 +110,7 @@ impl Job {
             Self::FillGap { .. } => "audience.fill_gap",
             Self::CutCamera { .. } => "clips.cut_camera",
             Self::ClipMark { .. } => "clips.of_mark",
+            Self::AlignCameras => "live.align",
         }
     }
 
@@ -110,6 +122,7 @@ impl Job {
             Self::RenderReel { .. } => Lane::Render,
             Self::FillGap { .. } => Lane::Fill,
             Self::CutCamera { .. } | Self::ClipMark { .. } => Lane::Extract,
+            Self::AlignCameras => Lane::Align,
         }
     }
 
@@ -125,6 +138,7 @@ impl Job {
             Self::FillGap { gap } => format!("fill:{}", gap.key()),
             Self::CutCamera { clip } => format!("cut-camera:{clip}"),
             Self::ClipMark { live, offset_ms } => format!("clip-mark:{live}:{offset_ms}"),
+            Self::AlignCameras => "align-cameras".to_owned(),
         }
     }
 }

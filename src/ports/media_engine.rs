@@ -38,6 +38,10 @@ pub trait MediaEngine: Send + Sync {
         watch: &JobWatch,
     ) -> Result<ReelReport, MediaError>;
 
+    /// Writes what is heard in a span: one channel, 8 000 samples a second, each an `f32` in little-endian order; what is not
+    /// there is silence.
+    async fn sound(&self, order: SoundOrder, watch: &JobWatch) -> Result<(), MediaError>;
+
     /// Writes one picture of the file as a JPEG.
     async fn poster(&self, order: PosterOrder, watch: &JobWatch) -> Result<(), MediaError>;
 
@@ -95,6 +99,9 @@ pub struct CutOrder {
     /// Key frames from the inspection. May be empty: the container's own index is used, which is slower for
     /// containers that have none (MPEG-TS, FLV).
     pub key_frames: KeyFrameIndex,
+    /// What the file's own clock says at time 0, in seconds; without it, times count from the file's first sample.
+    #[serde(default)]
+    pub origin_s: Option<f64>,
     /// Rounded to the nearest frame, which is the clip's first.
     pub start_s: f64,
     /// Rounded to the nearest frame, which is the first one not in the clip.
@@ -108,6 +115,19 @@ pub struct CutOrder {
 pub struct ReelOrder {
     pub plan: ReelPlan,
     /// An `.mp4`, replaced if it exists.
+    pub output: PathBuf,
+}
+
+/// Order to write down the sound of a span.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SoundOrder {
+    pub source: PathBuf,
+    /// What the file's own clock says at time 0, in seconds.
+    pub origin_s: f64,
+    /// May lie before the file's first sample.
+    pub start_s: f64,
+    pub end_s: f64,
+    /// Replaced if it exists.
     pub output: PathBuf,
 }
 

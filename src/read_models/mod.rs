@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::domain::event::{Event, Recorded};
 
 pub use broadcast_card::BroadcastCard;
-pub use camera_card::CameraCard;
+pub use camera_card::{CameraCard, Measured};
 pub use clip_card::ClipCard;
 pub use live_board::{Deed, Line, LiveBoard, PULSE_STEP_S};
 pub use live_card::LiveCard;

@@ -10,6 +10,7 @@ use crate::ports::PortError;
 use crate::ports::job_queue::{JobQueue, LaneDepth};
 use crate::use_cases::audience::gaps::Gaps;
 use crate::use_cases::clips::Clips;
+use crate::use_cases::clips::align::Alignments;
 use crate::use_cases::live::{Lives, Received};
 use crate::use_cases::moments::Moments;
 use crate::use_cases::{Work, WorkError};
@@ -25,6 +26,7 @@ pub struct Jobs {
     pub moments: Moments,
     pub clips: Clips,
     pub gaps: Gaps,
+    pub alignments: Alignments,
 }
 
 impl Jobs {
@@ -55,6 +57,7 @@ impl Jobs {
             Job::FillGap { gap } => self.gaps.fill(gap, work).await,
             Job::CutCamera { clip } => self.clips.cut_camera(*clip, work).await,
             Job::ClipMark { live, offset_ms } => self.clips.of_mark(*live, *offset_ms, work).await,
+            Job::AlignCameras => self.alignments.carry_out(work).await,
         }
     }
 
@@ -71,6 +74,7 @@ impl Jobs {
             Job::ImportStream(_)
             | Job::DetectMoments { .. }
             | Job::FillGap { .. }
+            | Job::AlignCameras
             | Job::ClipMark { .. } => Ok(()),
         }
     }
@@ -116,6 +120,7 @@ impl Jobs {
             | Job::RenderReel { .. }
             | Job::CutCamera { .. }
             | Job::ClipMark { .. }
+            | Job::AlignCameras
             | Job::FillGap { .. } => Ok(()),
         }
     }

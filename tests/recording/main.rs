@@ -1,6 +1,7 @@
 //! Cameras in: what encoders send reaches the disk whole, over every fault. The DVR and its twin, the recorder over twins,
 //! the door over real sockets, the process over real encoders and real kills.
 
+mod align;
 mod cameras;
 mod door;
 mod dvr;

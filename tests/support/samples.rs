@@ -4,8 +4,10 @@ use chrono::{DateTime, Duration, NaiveDate, TimeZone, Utc};
 use spark::domain::audience::{AudienceMinute, ChatMessage, Fact, FactKind, Pseudonym};
 use spark::domain::clips::{ClipEvent, ClipTitle, Span};
 use spark::domain::event::Event;
-use spark::domain::ids::{ClipId, LiveId, PersonId, WeekId};
+use spark::domain::ids::{CameraId, ClipId, LiveId, PersonId, RecordingId, WeekId};
 use spark::domain::job::Job;
+use spark::domain::live::camera::{CameraEvent, CameraName, KeyHash};
+use spark::domain::live::sync::{Alignment, Line, Point};
 use spark::domain::live::{LiveEvent, Recording};
 use spark::domain::media::{MediaKey, MediaObject};
 use spark::domain::villa::{VillaEvent, WeekName};
@@ -30,6 +32,36 @@ pub(crate) fn clip(n: u128) -> ClipId {
 
 pub(crate) fn person(n: u128) -> PersonId {
     PersonId::from_uuid(Uuid::from_u128(0x4000 + n))
+}
+
+pub(crate) fn camera(n: u128) -> CameraId {
+    CameraId::from_uuid(Uuid::from_u128(0x5000 + n))
+}
+
+pub(crate) fn recording(n: u128) -> RecordingId {
+    RecordingId::from_uuid(Uuid::from_u128(0x6000 + n))
+}
+
+pub(crate) fn camera_added(n: u128) -> Event {
+    let name = CameraName::try_new(&format!("Caméra {n}")).unwrap();
+    CameraEvent::Added { camera: camera(n), name, key: KeyHash::new([n as u8; 32]), by: None }
+        .into()
+}
+
+/// A camera's n-th recording, measured beside one of the first camera.
+pub(crate) fn camera_aligned(of: u128, n: u128) -> Event {
+    let at_ns = n as i64 * 60_000_000_000;
+    let point = Point { at_ns, offset_ns: -730_123_457, ppm: 56.0, z: 229.0 };
+    let line = Line { at_ns, offset_ns: -730_123_457, ppm: 83.329, residual_ms: 0.007, windows: 5 };
+    let alignment = Alignment {
+        recording: recording(n),
+        reference: camera(1),
+        reference_recording: recording(100),
+        behind_ns: 901_741_704,
+        line,
+        points: vec![point],
+    };
+    CameraEvent::Aligned { camera: camera(of), alignment }.into()
 }
 
 pub(crate) fn week_opened(n: u128) -> Event {

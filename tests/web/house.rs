@@ -35,6 +35,7 @@ use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
 use spark::use_cases::audience::gaps::Gaps;
 use spark::use_cases::clips::Clips;
+use spark::use_cases::clips::align::Alignments;
 use spark::use_cases::clips::footage::CameraFootage;
 use spark::use_cases::clips::glance::Glances;
 use spark::use_cases::health::Health;
@@ -299,6 +300,7 @@ fn parts(
             moments: moments.clone(),
             clips: clips.clone(),
             gaps: Gaps { audience: audience.clone(), channels: channels.clone() },
+            alignments: Alignments { clips: clips.clone(), desk: Arc::new(recorder.clone()) },
         },
         cameras: Cameras {
             ledger: database.clone(),

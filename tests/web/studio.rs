@@ -5,11 +5,13 @@ use reqwest::StatusCode;
 use sha2::{Digest, Sha256};
 use spark::domain::accounts::Role;
 use spark::domain::ids::{CameraId, RecordingId};
-use spark::domain::live::camera::{CAMERAS_MAX, KeyHash};
+use spark::domain::live::camera::{CAMERAS_MAX, CameraEvent, KeyHash};
 use spark::domain::live::feed::{Reading, Trouble};
+use spark::domain::live::sync::{Alignment, Line};
 use spark::domain::live::track::{Codec, Form};
 use spark::ports::clock::Clock;
 use spark::ports::ingest::Leave;
+use spark::ports::ledger::Commit;
 use spark::ports::recorder::{
     CameraState, Door, FeedState, Halt, Left, LetGo, RecorderState, SrtTerms,
 };
@@ -386,4 +388,28 @@ async fn a_week_that_does_not_fit_is_said_before_it_begins() {
     house.recorder.set(Some(cramped));
     let (_, page) = read(&house, &admin, "/regie").await;
     assert!(page.contains("Le disque passe la limite de 80 %"), "{page}");
+}
+
+#[tokio::test]
+async fn a_camera_says_beside_which_other_it_was_measured() {
+    let house = House::open().await;
+    let admin = house.sign_in(Role::Admin).await;
+    let (lead, _) = add(&house, &admin, "Salon").await;
+    let (camera, _) = add(&house, &admin, "Cuisine").await;
+    let recording = |n| RecordingId::from_uuid(Uuid::from_u128(n));
+    let alignment = Alignment {
+        recording: recording(2),
+        reference: lead,
+        reference_recording: recording(1),
+        behind_ns: 730_000_000,
+        line: Line { at_ns: 0, offset_ns: 0, ppm: 60.0, residual_ms: 1.2, windows: 5 },
+        points: Vec::new(),
+    };
+    let events = vec![CameraEvent::Aligned { camera, alignment }.into()];
+    house.app.cameras.ledger.commit(Commit { events, ..Commit::default() }).await.unwrap();
+    let (status, page) = read(&house, &admin, &format!("/regie/cameras/{camera}/image")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("Calée sur Salon, ± 2 ms, "), "{page}");
+    let (_, page) = read(&house, &admin, &format!("/regie/cameras/{lead}/image")).await;
+    assert!(!page.contains("Calée"), "{page}");
 }

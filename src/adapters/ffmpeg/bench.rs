@@ -113,6 +113,7 @@ pub async fn cut_against_copy(
         let order = CutOrder {
             source: source.to_owned(),
             key_frames: inspection.key_frames.clone(),
+            origin_s: None,
             start_s,
             end_s: start_s + 30.0,
             output: folder.join("bench-cut.mp4"),

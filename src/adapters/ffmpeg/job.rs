@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
     CheckOrder, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, MediaError, PosterOrder,
-    ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
+    ReelFinding, ReelOrder, ReelReport, SceneCutsOrder, SoundOrder,
 };
 
 /// Memory a child may map for data (`RLIMIT_DATA`). A 1080p reel with two threads needs about 450 MB.
@@ -35,6 +35,7 @@ pub(super) enum Job {
     SceneCuts(SceneCutsOrder),
     Cut(CutOrder),
     RenderReel(ReelOrder),
+    Sound(SoundOrder),
     Poster(PosterOrder),
     Glance(GlanceOrder),
     Check(CheckOrder),
@@ -68,6 +69,7 @@ impl Job {
         match self {
             Self::Cut(order) => Some(&order.output),
             Self::RenderReel(order) => Some(&order.output),
+            Self::Sound(order) => Some(&order.output),
             Self::Poster(order) => Some(&order.output),
             Self::Glance(order) => Some(&order.output),
             Self::Inspect(_) | Self::SceneCuts(_) | Self::Check(_) | Self::Misbehave { .. } => None,
@@ -93,7 +95,7 @@ impl Job {
             Self::Cut(order) => encoding(order.end_s - order.start_s),
             Self::RenderReel(order) => encoding(order.plan.end_s - order.plan.start_s),
             Self::Check(order) => encoding(order.duration_s),
-            Self::Poster(_) | Self::Glance(_) | Self::Misbehave { .. } => BASE,
+            Self::Sound(_) | Self::Poster(_) | Self::Glance(_) | Self::Misbehave { .. } => BASE,
         }
     }
 }
@@ -123,6 +125,7 @@ pub(super) enum Outcome {
     SceneCuts(Vec<f64>),
     Cut(CutReport),
     Reel(ReelReport),
+    Sound,
     Poster,
     Glance(Glance),
     Findings(Vec<ReelFinding>),

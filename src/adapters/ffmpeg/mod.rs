@@ -16,6 +16,7 @@ mod graph;
 mod h264;
 mod inspect;
 mod job;
+mod listen;
 mod mastering;
 mod nursery;
 mod open;

@@ -9,7 +9,7 @@ use crate::adapters::ffmpeg::job::{
     ADDRESS_SPACE_BYTES_MAX, Envelope, Job, Line, MEMORY_BYTES_MAX, Misbehaviour, OPEN_FILES_MAX,
     ORDER_BYTES_MAX, OUTPUT_BYTES_MAX, Outcome, Progress, say,
 };
-use crate::adapters::ffmpeg::{check, cut, glance, inspect, poster, reel, scenes};
+use crate::adapters::ffmpeg::{check, cut, glance, inspect, listen, poster, reel, scenes};
 use crate::ports::media_engine::MediaError;
 
 /// The argument that makes this binary a renderer.
@@ -73,6 +73,7 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
         Job::SceneCuts(order) => scenes::scene_cuts(order, progress).map(Outcome::SceneCuts),
         Job::Cut(order) => cut::cut(order, progress).map(Outcome::Cut),
         Job::RenderReel(order) => reel::render(order, progress).map(Outcome::Reel),
+        Job::Sound(order) => listen::listen(order, progress).map(|()| Outcome::Sound),
         Job::Poster(order) => poster::poster(order).map(|()| Outcome::Poster),
         Job::Glance(order) => glance::glance(order).map(Outcome::Glance),
         Job::Check(order) => check::check(order, progress).map(Outcome::Findings),
@@ -83,9 +84,11 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
 const fn niceness(job: &Job) -> i32 {
     match job {
         Job::Cut(_) | Job::Poster(_) | Job::SceneCuts(_) | Job::Glance(_) => NICENESS_SHORT,
-        Job::Inspect(_) | Job::RenderReel(_) | Job::Check(_) | Job::Misbehave { .. } => {
-            NICENESS_REEL
-        }
+        Job::Inspect(_)
+        | Job::Sound(_)
+        | Job::RenderReel(_)
+        | Job::Check(_)
+        | Job::Misbehave { .. } => NICENESS_REEL,
     }
 }
 

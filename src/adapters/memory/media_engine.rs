@@ -12,7 +12,7 @@ use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
     CheckOrder, CutMethod, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, JobWatch, Level,
     MediaEngine, MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport,
-    SceneCutsOrder,
+    SceneCutsOrder, SoundOrder,
 };
 
 /// Frame rate of the pretended films.
@@ -25,6 +25,7 @@ pub enum EngineVerb {
     SceneCuts,
     Cut,
     RenderReel,
+    Sound,
     Poster,
     Glance,
     Check,
@@ -37,6 +38,7 @@ pub enum EngineCall {
     SceneCuts(SceneCutsOrder),
     Cut(CutOrder),
     RenderReel(ReelOrder),
+    Sound(SoundOrder),
     Poster(PosterOrder),
     Glance(GlanceOrder),
     Check(CheckOrder),
@@ -50,6 +52,7 @@ impl EngineCall {
             Self::SceneCuts(_) => EngineVerb::SceneCuts,
             Self::Cut(_) => EngineVerb::Cut,
             Self::RenderReel(_) => EngineVerb::RenderReel,
+            Self::Sound(_) => EngineVerb::Sound,
             Self::Poster(_) => EngineVerb::Poster,
             Self::Glance(_) => EngineVerb::Glance,
             Self::Check(_) => EngineVerb::Check,
@@ -188,6 +191,17 @@ impl MediaEngine for MemoryMediaEngine {
             lufs: Some(-14.0),
             true_peak_dbtp: Some(-1.5),
             elapsed_ms: 1,
+        })
+    }
+
+    async fn sound(&self, order: SoundOrder, watch: &JobWatch) -> Result<(), MediaError> {
+        let output = order.output.clone();
+        let samples = ((order.end_s - order.start_s).max(0.0) * 8_000.0).round() as usize;
+        self.take(EngineCall::Sound(order), watch).await?;
+        // Nothing is heard in a pretended film.
+        std::fs::write(&output, vec![0; samples * 4]).map_err(|e| MediaError::Failed {
+            step: "write a pretended sound".into(),
+            detail: e.to_string(),
         })
     }
 

@@ -96,6 +96,16 @@ pub struct ClipFile {
     pub poster: MediaObject,
     /// Everything was encoded again; the reason in words, or `None` when the middle was copied.
     pub reencoded_because: Option<String>,
+    /// It begins where the clip of another camera does, by the sound of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aligned: Option<AlignedOn>,
+}
+
+/// Which camera a clip is aligned on, and how well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlignedOn {
+    pub name: String,
+    pub within_ms: f64,
 }
 
 /// A rendered reel: its file, still and loudness (LUFS, dBTP).
@@ -117,8 +127,15 @@ pub enum ClipSource {
     /// The recording of its live; the span counts from its start.
     #[default]
     Recording,
-    /// What a camera sent; the span counts from `begins_at`, by the wall clock.
-    Camera { camera: CameraId, name: String, begins_at: DateTime<Utc> },
+    /// What a camera sent; the span counts from `begins_at`, by the wall clock: its own, or that of the camera it `follows`, where
+    /// the same sound may have arrived earlier or later.
+    Camera {
+        camera: CameraId,
+        name: String,
+        begins_at: DateTime<Utc>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<CameraId>,
+    },
 }
 
 /// What happened to a clip.
@@ -406,8 +423,12 @@ mod tests {
 
     fn cut() -> Clip {
         let mut clip = requested(false);
-        let file =
-            ClipFile { file: object("c.mp4"), poster: object("c.jpg"), reencoded_because: None };
+        let file = ClipFile {
+            file: object("c.mp4"),
+            poster: object("c.jpg"),
+            reencoded_because: None,
+            aligned: None,
+        };
         clip.apply(&ClipEvent::Cut { clip: clip.id, cut: file, reel_follows: false });
         clip
     }

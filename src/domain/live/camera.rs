@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CameraId, PersonId};
 use crate::domain::live::keeping::{DAYS_KEPT_MAX, KeptSpan, SPAN_KEPT_MAX, SPANS_KEPT_MAX};
+use crate::domain::live::sync::Alignment;
 
 /// Longest name of a camera, in characters.
 pub const CAMERA_NAME_CHARS_MAX: usize = 40;
@@ -122,7 +123,7 @@ impl TryFrom<String> for KeyHash {
 }
 
 /// What happened to a camera.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum CameraEvent {
     Added {
@@ -141,6 +142,11 @@ pub enum CameraEvent {
         camera: CameraId,
         key: KeyHash,
         by: Option<PersonId>,
+    },
+    /// Its sound was found in that of another camera.
+    Aligned {
+        camera: CameraId,
+        alignment: Alignment,
     },
     /// It is gone, and its key with it. What it recorded stays.
     Retired {
@@ -174,6 +180,7 @@ impl CameraEvent {
             | Self::Renamed { camera, .. }
             | Self::KeyDrawn { camera, .. }
             | Self::Retired { camera, .. }
+            | Self::Aligned { camera, .. }
             | Self::DaysSet { camera, .. }
             | Self::SpanKept { camera, .. }
             | Self::SpanLetGo { camera, .. } => *camera,

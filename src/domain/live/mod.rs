@@ -6,6 +6,7 @@ pub mod keeping;
 pub mod parameters;
 pub mod part;
 pub mod relay;
+pub mod sync;
 pub mod track;
 
 use chrono::{DateTime, Utc};

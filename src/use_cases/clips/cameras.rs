@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::domain::clips::clip::ClipEvent;
+use crate::domain::clips::clip::{AlignedOn, ClipEvent};
 use crate::domain::clips::{ClipError, ClipSource, ClipTitle, Span};
 use crate::domain::event::Event;
-use crate::domain::ids::{ClipId, LiveId, PersonId, WeekId};
+use crate::domain::ids::{CameraId, ClipId, LiveId, PersonId, WeekId};
+use crate::domain::live::sync::{Alignment, LAG_S_MAX};
 use crate::ports::PortError;
 use crate::ports::ledger::Commit;
 use crate::ports::media_engine::CutOrder;
@@ -39,7 +40,7 @@ impl Clips {
         let span = Span::try_new(0, length, length).map_err(ClipError::from)?;
         let week = week_at(&*self.ledger, &*self.shelves, from).await?;
         let clip = ClipId::from_uuid(self.clock.new_id());
-        let event = of_camera(clip, week, camera, from, span, title, by);
+        let event = of_camera(clip, week, camera, from, None, span, title, by);
         self.write(Commit { events: vec![event.into()], ..Commit::default() }).await?;
         Ok((week, clip))
     }
@@ -84,11 +85,19 @@ impl Clips {
     ) -> Result<Vec<Event>, PortError> {
         let (from, length) = (at - MARK_BEFORE, (MARK_BEFORE + MARK_AFTER).num_milliseconds());
         let cameras: Vec<CameraCard> = cards_of(&*self.shelves, Uuid::nil()).await?;
-        let mut events = Vec::new();
+        let mut recording = Vec::new();
         for camera in cameras.iter().filter(|camera| camera.retired_at.is_none()) {
-            let Some(begins_at) = self.footage.begins_within(camera.id, from, at).await? else {
-                continue;
+            if let Some(begins_at) = self.footage.begins_within(camera.id, from, at).await? {
+                recording.push((camera, begins_at));
+            }
+        }
+        let leads = reference_of(&recording);
+        let mut events = Vec::new();
+        for (camera, begins_at) in recording {
+            let is_beside = |lead: &CameraId| {
+                camera.aligned.iter().any(|known| known.alignment.reference == *lead)
             };
+            let follows = leads.filter(is_beside);
             let length = length - (begins_at - from).num_milliseconds();
             let title = format!("Repère, {}", camera.name.as_str());
             let (Ok(span), Ok(title)) =
@@ -97,7 +106,7 @@ impl Clips {
                 continue;
             };
             let clip = ClipId::of_mark(camera.id, at);
-            events.push(of_camera(clip, week, camera, begins_at, span, title, by).into());
+            events.push(of_camera(clip, week, camera, begins_at, follows, span, title, by).into());
         }
         Ok(events)
     }
@@ -106,16 +115,28 @@ impl Clips {
     pub async fn cut_camera(&self, id: ClipId, work: &Work) -> Result<(), WorkError> {
         work.report(0.0, "Préparation");
         let (clip, _) = self.load(id).await?;
-        let ClipSource::Camera { camera, begins_at, .. } = clip.source else {
+        let ClipSource::Camera { camera, begins_at, follows, .. } = clip.source else {
             return Err(WorkError::Refused(format!("Le clip {id} n'est d'aucune caméra.")));
         };
         let ends_at = begins_at + TimeDelta::milliseconds(clip.span.ms());
         let folder = Workspace(self.store.workspace().await?);
         let source = folder.0.join("camera.mp4");
-        let joined = loop {
-            match self.footage.join(camera, begins_at, ends_at, &source).await {
+        let card: Option<CameraCard> = find_card(&*self.shelves, camera.as_uuid()).await?;
+        // What arrives later than from the camera it follows is waited for.
+        let late = follows.map_or(TimeDelta::zero(), |_| TimeDelta::seconds(LAG_S_MAX as i64));
+        let (joined, alignment) = loop {
+            let joined = match (&card, follows) {
+                (Some(card), Some(lead)) => {
+                    self.footage.join_beside(card, lead, begins_at, ends_at, &source).await
+                }
+                _ => {
+                    let joined = self.footage.join(camera, begins_at, ends_at, &source).await;
+                    joined.map(|joined| (joined, None))
+                }
+            };
+            match joined {
                 Ok(joined) => break joined,
-                Err(FootageError::NotYet) if self.clock.now() < ends_at + DURABLE_WITHIN => {
+                Err(FootageError::NotYet) if self.clock.now() < ends_at + DURABLE_WITHIN + late => {
                     work.report(0.02, "Attend la fin du passage");
                     if work
                         .cancel
@@ -133,18 +154,44 @@ impl Clips {
         let (start_s, end_s) = (joined.start_s, joined.end_s);
         let key_frames = joined.key_frames.around(start_s, end_s);
         let output = folder.0.join("clip.mp4");
-        let order = CutOrder { source, key_frames, start_s, end_s, output: output.clone() };
+        let origin_s = Some(joined.origin_s);
+        let order =
+            CutOrder { source, key_frames, origin_s, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
-        self.keep_cut(id, report, &output, &folder, work).await
+        let aligned = self.aligned_on(alignment).await?;
+        self.keep_cut(id, report, aligned, &output, &folder, work).await
+    }
+
+    async fn aligned_on(
+        &self,
+        alignment: Option<Alignment>,
+    ) -> Result<Option<AlignedOn>, PortError> {
+        let Some(alignment) = alignment else { return Ok(None) };
+        let lead: Option<CameraCard> =
+            find_card(&*self.shelves, alignment.reference.as_uuid()).await?;
+        Ok(lead.map(|lead| AlignedOn {
+            name: lead.name.as_str().to_owned(),
+            within_ms: alignment.line.residual_ms,
+        }))
     }
 }
 
+/// The camera whose time the clips of all follow: the one that others were measured beside last.
+fn reference_of(recording: &[(&CameraCard, DateTime<Utc>)]) -> Option<CameraId> {
+    let records = |camera: CameraId| recording.iter().any(|(card, _)| card.id == camera);
+    let known = recording.iter().flat_map(|(card, _)| &card.aligned);
+    let latest = known.filter(|it| records(it.alignment.reference)).max_by_key(|it| it.at);
+    latest.map(|it| it.alignment.reference)
+}
+
 /// A request for a clip of a camera.
+#[expect(clippy::too_many_arguments, reason = "an event has as many fields")]
 fn of_camera(
     clip: ClipId,
     week: WeekId,
     camera: &CameraCard,
     begins_at: DateTime<Utc>,
+    follows: Option<CameraId>,
     span: Span,
     title: ClipTitle,
     by: Option<PersonId>,
@@ -153,7 +200,7 @@ fn of_camera(
     ClipEvent::Requested {
         clip,
         live: LiveId::of_cameras(week),
-        source: ClipSource::Camera { camera: camera.id, name, begins_at },
+        source: ClipSource::Camera { camera: camera.id, name, begins_at, follows },
         moment: None,
         span,
         title,

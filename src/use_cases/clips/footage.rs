@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::AsyncWriteExt;
 
 use crate::domain::clips::footage::{KeyFrame, KeyFrameIndex};
 use crate::domain::ids::{CameraId, RecordingId};
+use crate::domain::live::sync::{Alignment, LAG_S_MAX};
 use crate::domain::live::track::TICKS_PER_S;
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::dvr::{Footage, PartPlace};
+use crate::read_models::CameraCard;
 use crate::use_cases::clips::playlist::Playlist;
 
 /// A decoder begins at most so long before what it shall show: encoders with a longer distance between key frames are told so.
@@ -30,6 +32,9 @@ const PARTS_READ_MAX: u32 = 60;
 /// The latency of arrival is the least that was seen within this stretch before a span: the network only ever adds to it.
 /// Longer than key frames are apart.
 const LATENCY_NS: i64 = 30_000_000_000;
+
+/// Cameras run apart by no more than can be found.
+const LAG_NS_MAX: i64 = LAG_S_MAX as i64 * 1_000_000_000;
 
 /// What the cameras sent.
 #[derive(Clone)]
@@ -51,9 +56,11 @@ pub struct PartSpan {
 /// A span of a camera as one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joined {
-    /// Where in the file the span lies, in seconds.
+    /// Where in the file the span lies, in seconds since its first part.
     pub start_s: f64,
     pub end_s: f64,
+    /// What the file's own clock says at that part.
+    pub origin_s: f64,
     pub key_frames: KeyFrameIndex,
 }
 
@@ -189,6 +196,53 @@ impl CameraFootage {
         let (from, to) = (ns(from), ns(to));
         let all = self.footage.parts(camera, from - LATENCY_NS, to + KEY_FRAME_NS_MAX).await?;
         let (parts, start, end) = chosen(&all, from, to, self.now_ns())?;
+        self.joined(parts, start, end, output).await
+    }
+
+    /// The same, where `from` and `to` are those of another camera, beside which this one was measured: what both heard at one
+    /// time. Says by which measure; none when the recordings of then were not measured, but only how late this camera usually is.
+    pub async fn join_beside(
+        &self,
+        camera: &CameraCard,
+        reference: CameraId,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        output: &Path,
+    ) -> Result<(Joined, Option<Alignment>), FootageError> {
+        let (from_ns, to_ns) = (ns(from), ns(to));
+        let led = self.footage.parts(reference, from_ns - LATENCY_NS, to_ns).await?;
+        if let Ok(led) = Stretch::at(&led, from_ns, to_ns) {
+            let at_ns = from_ns - led.began_ns;
+            let (before, after) = (LATENCY_NS + LAG_NS_MAX, KEY_FRAME_NS_MAX + LAG_NS_MAX);
+            let all = self.footage.parts(camera.id, from_ns - before, to_ns + after).await?;
+            for known in camera.aligned.iter().rev().map(|known| &known.alignment) {
+                if known.reference_recording != led.recording() {
+                    continue;
+                }
+                let start = known.line.other_ns(at_ns);
+                let (start, end) = (in_ticks(start), in_ticks(start + to_ns - from_ns));
+                let Some(run) = Stretch::of(&all, known.recording) else { continue };
+                if !run.holds(start) {
+                    continue;
+                }
+                let parts = run.covering(start, end, self.now_ns(), &all)?;
+                let joined = self.joined(parts, start.max(parts[0].dts), end, output).await?;
+                return Ok((joined, Some(known.clone())));
+            }
+        }
+        let known = camera.aligned.iter().rev().find(|it| it.alignment.reference == reference);
+        let behind = known.map_or(0, |known| known.alignment.behind_ns);
+        let behind = TimeDelta::nanoseconds(behind);
+        Ok((self.join(camera.id, from + behind, to + behind, output).await?, None))
+    }
+
+    async fn joined(
+        &self,
+        parts: &[PartPlace],
+        start: i64,
+        end: i64,
+        output: &Path,
+    ) -> Result<Joined, FootageError> {
         self.write(parts, output).await?;
         let seconds = |ticks: i64| (ticks - parts[0].dts) as f64 / TICKS_PER_S as f64;
         let keys = parts.iter().filter(|part| part.is_key);
@@ -196,6 +250,7 @@ impl CameraFootage {
         Ok(Joined {
             start_s: seconds(start).max(0.0),
             end_s: seconds(end),
+            origin_s: parts[0].dts as f64 / TICKS_PER_S as f64,
             key_frames: KeyFrameIndex(keys.collect()),
         })
     }
@@ -215,13 +270,15 @@ impl CameraFootage {
         Ok(())
     }
 
-    /// A recording's head and parts of it as one file.
-    async fn write(&self, parts: &[PartPlace], output: &Path) -> Result<(), PortError> {
+    /// Writes parts of one recording into a file.
+    pub(super) async fn write(&self, parts: &[PartPlace], output: &Path) -> Result<(), PortError> {
         let written = async {
             let mut file = tokio::fs::File::create(output).await?;
-            file.write_all(&self.footage.init(&parts[0]).await.map_err(std::io::Error::other)?)
-                .await?;
-            for part in parts {
+            for (n, part) in parts.iter().enumerate() {
+                if n == 0 {
+                    let init = self.footage.init(part).await.map_err(std::io::Error::other)?;
+                    file.write_all(&init).await?;
+                }
                 let bytes = self.footage.read(part).await.map_err(std::io::Error::other)?;
                 file.write_all(&bytes).await?;
             }
@@ -239,44 +296,108 @@ fn ns(at: DateTime<Utc>) -> i64 {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
-/// The parts that hold a span, from a key frame on, and where it lies in the recording's own time. The time of arrival of one
-/// part may be late by whatever the network did; of many, the earliest against their own time tells when they were sent.
+/// The parts that hold a span, from a key frame on, and where it lies in the recording's own time.
 fn chosen(
     all: &[PartPlace],
     from: i64,
     to: i64,
     now: i64,
 ) -> Result<(&[PartPlace], i64, i64), FootageError> {
-    let at_start = all.iter().rev().find(|part| part.utc_ns <= from);
-    // A part that came early still holds what follows it closely.
-    let first = at_start
-        .filter(|part| from - part.utc_ns < 2 * in_ns(part.ticks))
-        .ok_or(FootageError::Nothing { at_ns: from })?;
-    let begins = all.iter().position(|part| part.recording == first.recording).unwrap_or(0);
-    let run = all[begins..].iter().take_while(|part| part.recording == first.recording);
-    let run = &all[begins..begins + run.count()];
-    let latency = run
-        .iter()
-        .filter(|part| part.utc_ns <= to)
-        .map(|part| part.utc_ns - in_ns(part.dts))
-        .min()
-        .unwrap_or_default();
-    let (start, end) = (in_ticks(from - latency), in_ticks(to - latency));
-    let key = run
-        .iter()
-        .rposition(|part| part.is_key && part.dts <= start)
-        .or_else(|| run.iter().position(|part| part.is_key))
-        .ok_or(FootageError::Nothing { at_ns: from })?;
-    let Some(last) = run.iter().position(|part| part.dts + part.ticks >= end) else {
-        let ends = run.last().map_or(from, |part| part.utc_ns + in_ns(part.ticks));
-        let may_grow = begins + run.len() == all.len() && now - ends < OVER_AFTER_NS;
-        return Err(if may_grow {
-            FootageError::NotYet
-        } else {
-            FootageError::Broken { at_ns: ends }
-        });
-    };
-    Ok((&run[key..=last.max(key)], start.max(run[key].dts), end))
+    let run = Stretch::at(all, from, to)?;
+    let (start, end) = (in_ticks(from - run.began_ns), in_ticks(to - run.began_ns));
+    let parts = run.covering(start, end, now, all)?;
+    Ok((parts, start.max(parts[0].dts), end))
+}
+
+/// Parts of one recording.
+pub(super) struct Stretch<'a> {
+    pub(super) parts: &'a [PartPlace],
+    /// When the recording began by what these parts tell, UTC nanoseconds. The arrival of one may be late by whatever the network
+    /// did; of many, the earliest against their own time tells when they were sent.
+    pub(super) began_ns: i64,
+}
+
+impl<'a> Stretch<'a> {
+    /// The one that holds an instant; what arrived after `to` says nothing.
+    fn at(all: &'a [PartPlace], from: i64, to: i64) -> Result<Self, FootageError> {
+        let at_start = all.iter().rev().find(|part| part.utc_ns <= from);
+        // A part that came early still holds what follows it closely.
+        let first = at_start
+            .filter(|part| from - part.utc_ns < 2 * in_ns(part.ticks))
+            .ok_or(FootageError::Nothing { at_ns: from })?;
+        let run = Self::of(all, first.recording).ok_or(FootageError::Nothing { at_ns: from })?;
+        let began_ns = began(run.parts.iter().filter(|part| part.utc_ns <= to));
+        Ok(Self { began_ns: began_ns.unwrap_or(run.began_ns), ..run })
+    }
+
+    /// Those of a recording; `None` without any.
+    pub(super) fn of(all: &'a [PartPlace], recording: RecordingId) -> Option<Self> {
+        let begins = all.iter().position(|part| part.recording == recording)?;
+        let count = all[begins..].iter().take_while(|part| part.recording == recording).count();
+        let parts = &all[begins..begins + count];
+        Some(Self { parts, began_ns: began(parts.iter())? })
+    }
+
+    pub(super) fn recording(&self) -> RecordingId {
+        self.parts[0].recording
+    }
+
+    /// Whether one of its parts, or the next one to come, holds this tick.
+    fn holds(&self, at: i64) -> bool {
+        let last = &self.parts[self.parts.len() - 1];
+        (self.parts[0].dts..last.dts + 2 * last.ticks).contains(&at)
+    }
+
+    /// Its parts from the key frame before a span on, to its end. `all` are those of the camera.
+    fn covering(
+        &self,
+        start: i64,
+        end: i64,
+        now: i64,
+        all: &[PartPlace],
+    ) -> Result<&'a [PartPlace], FootageError> {
+        let run = self.parts;
+        let nothing = FootageError::Nothing { at_ns: self.began_ns + in_ns(start) };
+        let key = run
+            .iter()
+            .rposition(|part| part.is_key && part.dts <= start)
+            .or_else(|| run.iter().position(|part| part.is_key))
+            .ok_or(nothing)?;
+        let Some(last) = run.iter().position(|part| part.dts + part.ticks >= end) else {
+            let ends = run.last().map_or(0, |part| part.utc_ns + in_ns(part.ticks));
+            let is_newest = all.last().is_some_and(|part| part.recording == self.recording());
+            return Err(if is_newest && now - ends < OVER_AFTER_NS {
+                FootageError::NotYet
+            } else {
+                FootageError::Broken { at_ns: ends }
+            });
+        };
+        Ok(&run[key..=last.max(key)])
+    }
+
+    /// From when to when it has sound and picture, in nanoseconds since the recording began.
+    pub(super) fn lasts(&self) -> (i64, i64) {
+        let last = &self.parts[self.parts.len() - 1];
+        (in_ns(self.parts[0].dts), in_ns(last.dts + last.ticks))
+    }
+
+    /// When the recording began by what arrived around an instant of it: clocks drift, and this one is the network's.
+    pub(super) fn began_around(&self, at_ns: i64) -> i64 {
+        let near = |part: &&PartPlace| (in_ns(part.dts) - at_ns).abs() <= LATENCY_NS;
+        began(self.parts.iter().filter(near)).unwrap_or(self.began_ns)
+    }
+
+    /// Its parts that hold anything of a span, in nanoseconds since it began.
+    pub(super) fn within(&self, from_ns: i64, to_ns: i64) -> &'a [PartPlace] {
+        let (from, to) = (in_ticks(from_ns), in_ticks(to_ns));
+        let begins = self.parts.partition_point(|part| part.dts + part.ticks <= from);
+        let ends = self.parts.partition_point(|part| part.dts < to);
+        &self.parts[begins..ends.max(begins)]
+    }
+}
+
+fn began<'a>(parts: impl Iterator<Item = &'a PartPlace>) -> Option<i64> {
+    parts.map(|part| part.utc_ns - in_ns(part.dts)).min()
 }
 
 const fn in_ns(ticks: i64) -> i64 {

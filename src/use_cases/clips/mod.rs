@@ -1,5 +1,6 @@
 //! Clips: request, cut, judge, rename; and their reels. What cameras sent is played and cut while they record.
 
+pub mod align;
 mod cameras;
 pub mod footage;
 pub mod glance;
@@ -8,7 +9,7 @@ mod playlist;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::clips::clip::ClipEvent;
+use crate::domain::clips::clip::{AlignedOn, ClipEvent};
 use crate::domain::clips::footage::Inspection;
 use crate::domain::clips::reel_plan::{Layout, ReelPlan, Watermark};
 use crate::domain::clips::{
@@ -144,9 +145,10 @@ impl Clips {
         let key_frames = self.inspection(&live).await?.key_frames.around(start_s, end_s);
         let folder = Workspace(self.store.workspace().await?);
         let output = folder.0.join("clip.mp4");
-        let order = CutOrder { source, key_frames, start_s, end_s, output: output.clone() };
+        let order =
+            CutOrder { source, key_frames, origin_s: None, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
-        self.keep_cut(id, report, &output, &folder, work).await
+        self.keep_cut(id, report, None, &output, &folder, work).await
     }
 
     /// Keeps a cut and a still of it.
@@ -154,6 +156,7 @@ impl Clips {
         &self,
         id: ClipId,
         report: CutReport,
+        aligned: Option<AlignedOn>,
         output: &Path,
         folder: &Workspace,
         work: &Work,
@@ -168,7 +171,12 @@ impl Clips {
         let (clip, length) = self.load(id).await?;
         let cut = ClipEvent::Cut {
             clip: id,
-            cut: ClipFile { file: file.clone(), poster: poster.clone(), reencoded_because },
+            cut: ClipFile {
+                file: file.clone(),
+                poster: poster.clone(),
+                reencoded_because,
+                aligned,
+            },
             reel_follows: matches!(clip.reel, ReelState::Requested { .. }),
         };
         self.finish(work, cut, length, vec![file, poster]).await

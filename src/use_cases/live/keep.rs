@@ -19,6 +19,9 @@ use crate::read_models::{CameraCard, ClipCard, WeekCard};
 use crate::use_cases::live::cameras::{Cameras, CamerasError};
 use crate::use_cases::live::record::{Inner, Recorder};
 
+/// A clip is cut from a little before or after its time where its camera lags behind another.
+const CLIP_AROUND: TimeDelta = TimeDelta::seconds(30);
+
 impl Cameras {
     /// Keeps a camera's recordings for so many days; without a number, until room is needed.
     pub async fn set_days(
@@ -85,8 +88,8 @@ impl Cameras {
                     continue;
                 }
                 let span = KeptSpan {
-                    from: begins_at,
-                    to: begins_at + TimeDelta::milliseconds(clip.span.to_ms),
+                    from: begins_at - CLIP_AROUND,
+                    to: begins_at + TimeDelta::milliseconds(clip.span.to_ms) + CLIP_AROUND,
                     title: clip.title.as_str().to_owned(),
                 };
                 if let Some(of) = keeping.iter_mut().find(|it| it.camera == camera) {

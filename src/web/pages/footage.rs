@@ -15,7 +15,7 @@ use crate::domain::ids::{CameraId, RecordingId};
 use crate::use_cases::clips::ClipsError;
 use crate::use_cases::clips::footage::PartSpan;
 use crate::web::pages::Said;
-use crate::web::pages::french::today;
+use crate::web::pages::french::{When, count, today};
 use crate::web::pages::keeping::{self, KeptRow};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Problem, User, page};
@@ -39,6 +39,8 @@ struct FootagePage {
     name: String,
     /// UTC milliseconds of the first part; nothing was recorded without it.
     first_ms: Option<i64>,
+    /// Beside which camera it was measured last: its name, within how many milliseconds, and when.
+    aligned: Option<(String, String, When)>,
     form: SpanForm,
     wrong: Option<String>,
     kept: Vec<KeptRow>,
@@ -99,7 +101,17 @@ async fn footage_page(
 ) -> Result<FootagePage, Problem> {
     let card = app.cameras.find(camera).await?;
     let first = app.footage.first(camera).await?;
+    let aligned = match card.aligned.last() {
+        Some(known) => {
+            let lead = app.cameras.find(known.alignment.reference).await.ok();
+            let within = count(known.alignment.line.residual_ms.ceil().max(1.0) as u64);
+            let when = When::ago(known.at, app.clock.now());
+            lead.map(|lead| (lead.name.as_str().to_owned(), within, when))
+        }
+        None => None,
+    };
     Ok(FootagePage {
+        aligned,
         shell: Shell::new(user, Place::Studio),
         camera,
         kept: keeping::rows(&card),

@@ -267,6 +267,7 @@ fn lane_row(depth: &LaneDepth) -> LaneRow {
             Lane::Render => "Reels",
             Lane::Fill => "Rattrapages",
             Lane::Extract => "Extraits",
+            Lane::Align => "Calages",
         },
         waiting: count(depth.waiting.max(0) as u64),
         running: count(depth.running.max(0) as u64),

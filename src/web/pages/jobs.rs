@@ -57,6 +57,7 @@ impl JobRow {
             Job::DetectMoments { .. } => ("Recherche des moments de", "zap"),
             Job::CutCamera { .. } => ("Extrait de", "scissors"),
             Job::ClipMark { .. } => ("Extraits du repère pour", "flag"),
+            Job::AlignCameras => ("Calage, par le son, de", "radio"),
             Job::CutClip { .. } => ("Découpe de", "scissors"),
             Job::RenderReel { .. } => ("Reel de", "smartphone"),
             Job::FillGap { .. } => ("Rattrapage d'un trou dans l'écoute de", "radio"),
@@ -124,8 +125,9 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Problem> {
     let mut jobs = app.jobs.list().await?;
-    // A mark without a camera asks for nothing: it is worth no line once it is done.
-    jobs.retain(|view| !(matches!(view.job, Job::ClipMark { .. }) && view.state == JobState::Done));
+    // A mark without a camera asks for nothing, and cameras are measured again and again: they are worth no line once done.
+    let is_quiet = |job: &Job| matches!(job, Job::ClipMark { .. } | Job::AlignCameras);
+    jobs.retain(|view| !(is_quiet(&view.job) && view.state == JobState::Done));
     let (failed, rest): (Vec<_>, Vec<_>) =
         jobs.into_iter().partition(|view| view.state == JobState::Failed);
     let (mut over, under_way): (Vec<_>, Vec<_>) =
@@ -184,6 +186,7 @@ pub(super) async fn rows(app: &App, views: &[JobView]) -> Result<Vec<JobRow>, Po
             }
 
             Job::FillGap { gap } => gap.channel.to_string(),
+            Job::AlignCameras => "cameras".to_owned(),
         };
         let subject = match known.entry(key) {
             Entry::Occupied(place) => place.into_mut(),
@@ -198,7 +201,7 @@ async fn subject(app: &App, job: &Job) -> Result<String, PortError> {
     let title = match job {
         Job::ImportStream(order) => Some(order.title.clone()),
         Job::DetectMoments { live } => app.lives.find(*live).await?.map(|card| card.title),
-        Job::ClipMark { .. } => Some("toutes les caméras".to_owned()),
+        Job::ClipMark { .. } | Job::AlignCameras => Some("toutes les caméras".to_owned()),
         Job::CutClip { clip } | Job::CutCamera { clip } | Job::RenderReel { clip } => {
             app.clips.find(*clip).await?.map(|card| card.clip.title.as_str().to_owned())
         }

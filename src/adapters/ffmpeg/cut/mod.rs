@@ -91,6 +91,9 @@ pub(super) fn cut(order: &CutOrder, progress: &mut Progress) -> Result<CutReport
         return Err(MediaError::BadOrder { detail: "Un clip dure au plus 4 heures.".to_owned() });
     }
     let mut source = open(&order.source)?;
+    if let Some(origin_s) = order.origin_s {
+        source.origin_s = origin_s;
+    }
     let video = source.video()?;
     let audio = source.audio.clone().ok_or(MediaError::NoAudioTrack)?;
     let duration_s = source.input.duration() as f64 / 1e6;

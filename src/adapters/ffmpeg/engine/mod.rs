@@ -23,6 +23,7 @@ use crate::domain::clips::footage::Inspection;
 use crate::ports::media_engine::{
     CheckOrder, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, JobWatch, MediaEngine,
     MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
+    SoundOrder,
 };
 
 /// How often a child's state is looked at.
@@ -257,6 +258,13 @@ impl MediaEngine for FfmpegEngine {
         order.plan.check().map_err(|error| MediaError::BadOrder { detail: error.to_string() })?;
         match self.run(Job::RenderReel(order), watch).await? {
             Outcome::Reel(report) => Ok(report),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn sound(&self, order: SoundOrder, watch: &JobWatch) -> Result<(), MediaError> {
+        match self.run(Job::Sound(order), watch).await? {
+            Outcome::Sound => Ok(()),
             _ => Err(wrong_answer()),
         }
     }

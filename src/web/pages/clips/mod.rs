@@ -15,7 +15,7 @@ use crate::domain::clips::{Clip, ClipSource, ClipState, ReelState};
 use crate::domain::ids::{ClipId, LiveId, WeekId};
 use crate::domain::media::MediaObject;
 use crate::read_models::{ClipCard, LiveCard, WeekCard};
-use crate::web::pages::french::{When, bytes, clock, length, number, timecode};
+use crate::web::pages::french::{When, bytes, clock, count, length, number, timecode};
 use crate::web::pages::shell::{Paging, Place, Shell, escaped, matches};
 use crate::web::{App, Problem, User, page};
 
@@ -463,6 +463,9 @@ fn detail(
     };
     let mut facts = vec![instant(clip), length(clip.span.ms())];
     facts.extend(cut.map(|cut| bytes(cut.file.bytes)));
+    facts.extend(cut.and_then(|cut| cut.aligned.as_ref()).map(|on| {
+        format!("calé sur {}, ± {} ms", on.name, count(on.within_ms.ceil().max(1.0) as u64))
+    }));
     Detail {
         id: clip.id,
         title: clip.title.as_str().to_owned(),
