@@ -7,17 +7,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use spark::adapters::memory::{
-    EngineVerb, MemoryChatReader, MemoryClock, MemoryDatabase, MemoryMediaEngine, MemoryMediaStore,
-    MemorySpool, MemoryVault,
+    EngineVerb, MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryMediaEngine,
+    MemoryMediaStore, MemorySpool, MemoryVault,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::clips::footage::{AudioTrack, Inspection, KeyFrameIndex, Ratio, VideoTrack};
 use spark::domain::clips::loudness::LoudnessSeries;
-use spark::domain::clips::{CLIPS_PROPOSED, ClipEvent, ClipState, REELS_PROPOSED, ReelState};
+use spark::domain::clips::{
+    CLIPS_PROPOSED, ClipEvent, ClipSource, ClipState, REELS_PROPOSED, ReelState,
+};
 use spark::domain::event::Event;
-use spark::domain::ids::{LiveId, MomentId};
+use spark::domain::ids::{CameraId, LiveId, MomentId, RecordingId};
 use spark::domain::job::{ImportOrder, JOB_ATTEMPTS_MAX, Job, JobState, Lane};
+use spark::domain::live::LiveEvent;
+use spark::domain::live::camera::{CameraEvent, CameraName, KeyHash};
+use spark::domain::live::part::{Part, Run, Sample};
+use spark::domain::live::track::TICKS_PER_S;
 use spark::domain::media::MediaObject;
 use spark::domain::moments::bounds::Span;
 use spark::domain::moments::delay::Delay;
@@ -25,8 +33,9 @@ use spark::domain::moments::event::MomentEvent;
 use spark::domain::moments::moment::{Moment, MomentKind};
 use spark::ports::chat_reader::{ChatLine, ChatLog};
 use spark::ports::clock::Clock;
+use spark::ports::dvr::{Dvr, Start};
 use spark::ports::job_queue::JobQueue;
-use spark::ports::ledger::Ledger;
+use spark::ports::ledger::{Commit, Ledger};
 use spark::ports::media_engine::MediaError;
 use spark::ports::media_store::MediaStore;
 use spark::read_models::ClipCard;
@@ -42,6 +51,7 @@ use spark::use_cases::{Work, WorkError};
 use support::databases::{Database, System};
 use support::samples;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 kept_by_memory_and_postgres!(racing_followers_react_to_each_event_once);
 
@@ -170,6 +180,7 @@ struct House {
     database: MemoryDatabase,
     store: MemoryMediaStore,
     engine: MemoryMediaEngine,
+    dvr: MemoryDvr,
     jobs: Jobs,
     reactions: Reactions,
 }
@@ -184,6 +195,7 @@ impl House {
         let database = MemoryDatabase::new(clock.clone());
         let store = MemoryMediaStore::open().unwrap();
         let engine = MemoryMediaEngine::finding(inspection(), vec![250.0, 640.5, 1_190.25]);
+        let dvr = MemoryDvr::default();
         let chats = MemoryChatReader::finding(chat());
         let ledger: Arc<dyn Ledger> = Arc::new(database.clone());
         let shelves = Arc::new(database.clone());
@@ -210,7 +222,7 @@ impl House {
             store: media,
             engine: engine_port,
             footage: spark::use_cases::clips::footage::CameraFootage {
-                footage: Arc::new(spark::adapters::memory::MemoryDvr::default()),
+                footage: Arc::new(dvr.clone()),
                 clock: clock_port.clone(),
             },
             clock: clock_port.clone(),
@@ -225,7 +237,7 @@ impl House {
         let desk = Arc::new(spark::adapters::memory::MemoryRecorder::default());
         let alignments = spark::use_cases::clips::align::Alignments { clips: clips.clone(), desk };
         let jobs = Jobs { queue, lives, moments, clips, gaps, alignments };
-        Self { clock, database, store, engine, jobs, reactions: Reactions { ledger } }
+        Self { clock, database, store, engine, dvr, jobs, reactions: Reactions { ledger } }
     }
 
     async fn receive(&self, bytes: &[u8], extension: &str) -> MediaObject {
@@ -364,6 +376,95 @@ async fn an_import_ends_with_clips_and_the_best_of_them_as_reels() {
     assert_eq!(house.order().await, Received::AlreadyHere(live), "the same pair again");
     assert_eq!(house.run_until_idle().await, 0);
     assert_eq!(house.database.events_after(0).await.unwrap().len(), before);
+}
+
+impl House {
+    /// A camera that sent a picture a second from an instant on, for so long.
+    async fn camera(&self, n: u128, name: &str, from: DateTime<Utc>, seconds: u32) {
+        let camera = CameraId::from_uuid(Uuid::from_u128(n));
+        let added = CameraEvent::Added {
+            camera,
+            name: CameraName::try_new(name).unwrap(),
+            key: KeyHash::new([n as u8; 32]),
+            by: None,
+        };
+        self.happen(added.into()).await;
+        let recording = RecordingId::from_uuid(Uuid::from_u128(n));
+        let from_ns = from.timestamp_nanos_opt().unwrap();
+        let start = Start { camera, recording, tracks: Vec::new(), utc_ns: from_ns };
+        let mut going = self.dvr.begin(start).await.unwrap();
+        for second in 0..seconds {
+            let dts = i64::from(second) * TICKS_PER_S;
+            let data = Bytes::from_static(b"picture");
+            let sample = Sample {
+                duration: TICKS_PER_S as u32,
+                offset: 0,
+                is_key: true,
+                bytes: data.len(),
+                data,
+            };
+            let part = Part {
+                number: second + 1,
+                file: 1,
+                dts,
+                ticks: TICKS_PER_S,
+                utc_ns: from_ns + i64::from(second) * 1_000_000_000,
+                is_key: true,
+                picture: Run { start: dts, samples: vec![sample] },
+                sound: Run { start: 0, samples: Vec::new() },
+            };
+            going.append(part).await.unwrap();
+        }
+    }
+
+    async fn happen(&self, event: Event) {
+        let commit = Commit { events: vec![event], ..Commit::default() };
+        self.database.commit(commit).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_mark_of_a_live_becomes_a_clip_of_each_camera_that_recorded() {
+    let house = House::build();
+    let began = house.clock.now();
+    house.camera(1, "Salon", began, 300).await;
+    // One came in the midst of the passage, one had gone long before.
+    house.camera(2, "Cuisine", began + TimeDelta::seconds(190), 110).await;
+    house.camera(3, "Jardin", began, 60).await;
+    let live = samples::live(1);
+    let happened = LiveEvent::Began {
+        live,
+        week: samples::week(1),
+        channel: "141981764".into(),
+        title: "Soirée".into(),
+        started_at: began,
+    };
+    house.happen(happened.into()).await;
+    house.clock.advance(Duration::from_mins(6));
+    let mark = LiveEvent::Marked { live, offset_ms: 200_000, by: None };
+    house.happen(mark.into()).await;
+    assert_eq!(house.run_until_idle().await, 0);
+
+    let clips = house.clips_of(LiveId::of_cameras(samples::week(1))).await;
+    let mut told: Vec<(String, i64, i64)> = clips
+        .iter()
+        .map(|ClipCard { clip, .. }| {
+            let ClipSource::Camera { name, begins_at, .. } = &clip.source else {
+                panic!("{:?}", clip.source)
+            };
+            assert!(matches!(clip.state, ClipState::Cut { .. }), "{:?}", clip.state);
+            (name.clone(), (*begins_at - began).num_seconds(), clip.span.ms())
+        })
+        .collect();
+    told.sort();
+    // From 30 s before to 5 s after; the second one from its own beginning on.
+    let expected = [("Cuisine".to_owned(), 190, 15_000), ("Salon".to_owned(), 170, 35_000)];
+    assert_eq!(told, expected);
+    assert_eq!(house.engine.count(EngineVerb::Cut), 2);
+    // The same mark read again asks for nothing more.
+    let before = house.database.list().await.unwrap().len();
+    assert_eq!(house.run_until_idle().await, 0);
+    assert_eq!(house.database.list().await.unwrap().len(), before);
 }
 
 #[tokio::test]
