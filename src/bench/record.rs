@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -142,8 +141,9 @@ pub async fn measure(studio: &Studio, plan: &Plan) -> Result<Report, RecordError
         publish(yardstick.url.clone(), "x");
     }
     let renders = render(studio, &plan.renders);
+    let now_ns = studio.clock.now().timestamp_nanos_opt().unwrap_or_default();
     let watched: Vec<CameraId> = keys.iter().map(|(camera, _)| *camera).collect();
-    let pace = tokio::spawn(pace(studio.footage.clone(), watched, lasts));
+    let pace = tokio::spawn(pace(studio.footage.clone(), watched, now_ns, lasts));
 
     tokio::time::sleep(WARM_UP).await;
     let began = Instant::now();
@@ -282,6 +282,8 @@ fn yardsticks(folder: &Path, count: usize) -> std::io::Result<Vec<Yardstick>> {
                 .current_dir(own)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
+                // It complains of every end.
+                .stderr(Stdio::null())
                 .spawn()?;
             Ok(Yardstick { child: Owned(child), url })
         })
@@ -333,6 +335,7 @@ impl Renders {
 async fn pace(
     footage: Arc<dyn Footage>,
     cameras: Vec<CameraId>,
+    now_ns: i64,
     lasts: Duration,
 ) -> Result<(f64, f64, f64), RecordError> {
     let begun = Instant::now();
@@ -340,8 +343,7 @@ async fn pace(
     let mut off = Vec::new();
     while begun.elapsed() < lasts {
         for (camera, seen) in cameras.iter().zip(&mut seen) {
-            let from =
-                seen.map_or_else(|| Utc::now().timestamp_nanos_opt().unwrap_or(0), |it| it.0 + 1);
+            let from = seen.map_or(now_ns, |(at, _)| at + 1);
             let now = Instant::now();
             let Some(part) = footage.parts(*camera, from, i64::MAX).await?.last().copied() else {
                 continue;

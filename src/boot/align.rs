@@ -35,7 +35,7 @@ fn table(found: &[Found]) -> String {
     );
     for Found { camera, standing } in found {
         let name = camera.name.as_str();
-        lines += &match standing {
+        let line = match standing {
             Standing::Reference => format!("{name:<wide$}  reference\n"),
             Standing::Not(reason) => format!("{name:<wide$}  not aligned: {reason}\n"),
             Standing::Aligned(it) => format!(
@@ -47,6 +47,7 @@ fn table(found: &[Found]) -> String {
                 it.z(),
             ),
         };
+        lines.push_str(&line);
     }
     lines
 }

@@ -36,12 +36,11 @@ pub(crate) async fn serve(folder: &Path, args: PretendCamerasArgs) -> Result<()>
         args.keys.display(),
         keys.len()
     );
-    let film = match &args.film {
-        Some(file) => read(file)?,
-        None => {
-            let (video, _) = write_stream(folder, EVENING_MIN).await?;
-            film_of(&video, folder).await?
-        }
+    let film = if let Some(file) = &args.film {
+        read(file)?
+    } else {
+        let (video, _) = write_stream(folder, EVENING_MIN).await?;
+        film_of(&video, folder).await?
     };
     let mut cameras = JoinSet::new();
     let mut counts = Vec::new();

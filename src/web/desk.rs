@@ -53,7 +53,7 @@ async fn know(State(desk): State<Desk>, Json(cameras): Json<Vec<Camera>>) -> Res
 }
 
 async fn keep(State(desk): State<Desk>, Json(keeping): Json<Vec<Keeping>>) -> Response {
-    match desk.recorder.keep(keeping) {
+    match desk.recorder.keep(&keeping) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => {
             tracing::error!(error = %error.chain(), "what stays is known, but not kept");

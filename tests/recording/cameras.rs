@@ -54,9 +54,12 @@ async fn house(cameras: u128) -> House {
 
 impl House {
     /// The n-th camera, from 1, publishes from now on.
-    fn publish(&mut self, n: usize, film: &Film, manners: Manners) -> watch::Receiver<Counted> {
-        let manners =
-            Manners { url: self.url.clone(), key: self.keys[n - 1].as_str().to_owned(), ..manners };
+    fn publish(&mut self, n: usize, film: &Film, manners: &Manners) -> watch::Receiver<Counted> {
+        let manners = Manners {
+            url: self.url.clone(),
+            key: self.keys[n - 1].as_str().to_owned(),
+            ..manners.clone()
+        };
         let camera = PretendCamera::new(film.clone(), manners);
         let counted = camera.counted();
         self.cameras.spawn(async move { camera.run().await.unwrap() });
@@ -116,7 +119,7 @@ fn film() -> Film {
 async fn what_two_cameras_send_again_and_again_is_recorded_without_a_break() {
     let mut house = house(2).await;
     let film = film();
-    let counted: Vec<_> = (1..=2).map(|n| house.publish(n, &film, manners())).collect();
+    let counted: Vec<_> = (1..=2).map(|n| house.publish(n, &film, &manners())).collect();
     // Three laps of the film.
     until("both sent twelve seconds", || async {
         counted.iter().all(|it| it.borrow().pictures > 360).then_some(())
@@ -136,7 +139,7 @@ async fn what_two_cameras_send_again_and_again_is_recorded_without_a_break() {
 async fn a_line_that_is_cut_comes_back_as_another_recording() {
     let mut house = house(1).await;
     let cut = Some((Duration::from_secs(5), Duration::from_millis(300)));
-    let counted = house.publish(1, &film(), Manners { cut, ..manners() });
+    let counted = house.publish(1, &film(), &Manners { cut, ..manners() });
     until("it came three times", || async { (counted.borrow().lines >= 3).then_some(()) }).await;
     house.end().await;
     assert!(house.pictures(1).len() >= 2, "{:?}", house.pictures(1));
@@ -146,11 +149,11 @@ async fn a_line_that_is_cut_comes_back_as_another_recording() {
 async fn every_misbehaviour_ends_as_it_must_and_costs_the_good_camera_nothing() {
     let mut house = house(8).await;
     let film = film();
-    let good = house.publish(8, &film, manners());
+    let good = house.publish(8, &film, &manners());
     let faulty: Vec<_> = (1..)
         .zip(Fault::ALL)
         .map(|(n, (name, fault))| {
-            let counted = house.publish(n, &film, Manners { fault: Some(fault), ..manners() });
+            let counted = house.publish(n, &film, &Manners { fault: Some(fault), ..manners() });
             (n as u128, name, fault, counted)
         })
         .collect();

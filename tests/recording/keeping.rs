@@ -82,7 +82,7 @@ async fn nothing_goes_while_there_is_room_or_nobody_said_what_stays() {
     assert_eq!(house.left().await, [1, 2, 3], "not even on a full disk");
     assert!(house.recorder.state().let_go.is_cramped);
     house.dvr.set_disk(1_000_000_000, 200_000_000);
-    house.recorder.keep(keeping(None, &[])).unwrap();
+    house.recorder.keep(&keeping(None, &[])).unwrap();
     assert_eq!(house.left().await, [1, 2, 3], "there is room");
     assert!(!house.recorder.state().let_go.is_cramped);
 }
@@ -90,7 +90,7 @@ async fn nothing_goes_while_there_is_room_or_nobody_said_what_stays() {
 #[tokio::test]
 async fn the_oldest_makes_room_and_no_more_than_is_needed() {
     let house = house(1_000).await;
-    house.recorder.keep(keeping(None, &[])).unwrap();
+    house.recorder.keep(&keeping(None, &[])).unwrap();
     house.fill(1);
     assert_eq!(house.left().await, [2, 3]);
     let told = house.recorder.state().let_go;
@@ -102,15 +102,15 @@ async fn the_oldest_makes_room_and_no_more_than_is_needed() {
 async fn what_is_kept_and_what_is_of_today_stays_on_a_full_disk() {
     let house = house(1_000).await;
     // Within the first file, which ends with the key frame after midnight.
-    house.recorder.keep(keeping(Some(2), &[(3, 5)])).unwrap();
+    house.recorder.keep(&keeping(Some(2), &[(3, 5)])).unwrap();
     house.fill(150_000_000);
     assert_eq!(house.left().await, [1], "age takes the others");
     assert!(house.recorder.state().let_go.is_cramped, "and room is still wanted");
-    house.recorder.keep(keeping(Some(2), &[])).unwrap();
+    house.recorder.keep(&keeping(Some(2), &[])).unwrap();
     assert_eq!(house.left().await, [] as [u32; 0], "let go, it follows the rules");
 
     let young = self::house(11).await;
-    young.recorder.keep(keeping(Some(2), &[])).unwrap();
+    young.recorder.keep(&keeping(Some(2), &[])).unwrap();
     young.fill(150_000_000);
     assert_eq!(young.left().await, [1, 2, 3], "a day's work is not given up");
     young.clock.advance(std::time::Duration::from_hours(2));
@@ -120,7 +120,7 @@ async fn what_is_kept_and_what_is_of_today_stays_on_a_full_disk() {
 #[tokio::test]
 async fn a_recorder_remembers_what_stays_and_obeys_over_a_book_that_is_stuck() {
     let house = house(1_000).await;
-    house.recorder.keep(keeping(Some(2), &[(3, 5)])).unwrap();
+    house.recorder.keep(&keeping(Some(2), &[(3, 5)])).unwrap();
     let again = open(&house.dvr, &house.book, &house.clock);
     again.make_room().await.unwrap();
     assert_eq!(Dvr::stretches(&house.dvr).await.unwrap().len(), 1);

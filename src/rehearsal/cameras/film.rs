@@ -101,7 +101,9 @@ impl Film {
             }
         }
         let first = tags.iter().map(|tag| tag.ms).min().unwrap_or(0);
-        tags.iter_mut().for_each(|tag| tag.ms -= first);
+        for tag in &mut tags {
+            tag.ms -= first;
+        }
         let pictures: Vec<u32> = tags.iter().filter(|it| it.is_picture()).map(|it| it.ms).collect();
         let has_parameters = headers.iter().any(Tag::is_picture);
         let (Some(&begins), Some(&ends)) = (pictures.first(), pictures.last()) else {

@@ -288,14 +288,13 @@ impl Alignments {
             if watch.cancel.is_cancelled() {
                 return Err(Missed::Work(WorkError::Cancelled));
             }
-            let window = match heard.get(&(reference_recording, at_ns)) {
-                Some(window) => window.clone(),
-                None => {
-                    let span = (at_ns, at_ns + WINDOW_NS);
-                    let sound = Arc::new(self.hear(&pair.lead, span, folder, watch).await?);
-                    heard.insert((reference_recording, at_ns), sound.clone());
-                    sound
-                }
+            let window = if let Some(window) = heard.get(&(reference_recording, at_ns)) {
+                window.clone()
+            } else {
+                let span = (at_ns, at_ns + WINDOW_NS);
+                let sound = Arc::new(self.hear(&pair.lead, span, folder, watch).await?);
+                heard.insert((reference_recording, at_ns), sound.clone());
+                sound
             };
             match self.point(&pair, at_ns, &window, &points, folder, watch).await {
                 Ok(point) => {

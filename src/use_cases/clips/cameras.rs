@@ -125,14 +125,11 @@ impl Clips {
         // What arrives later than from the camera it follows is waited for.
         let late = follows.map_or(TimeDelta::zero(), |_| TimeDelta::seconds(LAG_S_MAX as i64));
         let (joined, alignment) = loop {
-            let joined = match (&card, follows) {
-                (Some(card), Some(lead)) => {
-                    self.footage.join_beside(card, lead, begins_at, ends_at, &source).await
-                }
-                _ => {
-                    let joined = self.footage.join(camera, begins_at, ends_at, &source).await;
-                    joined.map(|joined| (joined, None))
-                }
+            let joined = if let (Some(card), Some(lead)) = (&card, follows) {
+                self.footage.join_beside(card, lead, begins_at, ends_at, &source).await
+            } else {
+                let joined = self.footage.join(camera, begins_at, ends_at, &source).await;
+                joined.map(|joined| (joined, None))
             };
             match joined {
                 Ok(joined) => break joined,

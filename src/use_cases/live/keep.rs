@@ -112,14 +112,14 @@ impl Cameras {
 impl Recorder {
     /// What stays of each camera from now on; of a camera that is not told of, everything does. It holds even when the book
     /// cannot be written.
-    pub fn keep(&self, keeping: Vec<Keeping>) -> Result<(), PortError> {
+    pub fn keep(&self, keeping: &[Keeping]) -> Result<(), PortError> {
         let mut told = self.0.keeping();
         if *told == keeping {
             return Ok(());
         }
-        told.clone_from(&keeping);
+        keeping.clone_into(&mut told);
         drop(told);
-        self.0.book.write_keeping(&keeping)
+        self.0.book.write_keeping(keeping)
     }
 
     /// Lets go what is too old, then the oldest that may go for room, until the disk is below its line.
