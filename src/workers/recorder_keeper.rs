@@ -15,19 +15,21 @@ const INDEX_EVERY: u32 = 2;
 
 /// Runs until `stop`.
 pub async fn run(cameras: Cameras, stop: CancellationToken) {
-    let mut was_away = false;
+    let mut misses = 0_u32;
     for turn in 0_u32.. {
         match cameras.tell().await {
-            Ok(()) => was_away = false,
-            Err(error) if !was_away => {
-                was_away = true;
-                tracing::warn!(error = %error.chain(), "the recorder does not know the cameras yet");
+            Ok(()) => misses = 0,
+            Err(error) => {
+                misses = misses.saturating_add(1);
+                // One that is just starting is heard the next time.
+                if misses == 2 {
+                    tracing::warn!(error = %error.chain(), "the recorder does not know the cameras yet");
+                }
             }
-            Err(_) => {}
         }
         // It holds to what it was told before meanwhile.
         if turn % KEEPING_EVERY == 0
-            && !was_away
+            && misses == 0
             && let Err(error) = cameras.tell_keeping().await
         {
             tracing::warn!(error = %error.chain(), "the recorder does not know yet what stays");
