@@ -48,7 +48,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crc32c", &["adapters"]),
     ("ffmpeg_next", &["adapters/ffmpeg"]),
     ("flate2", &["adapters/chat_files", "adapters/postgres/backup", "bench", "web"]),
-    ("futures", &["ports", "use_cases", "adapters", "web", "workers", "boot", "rehearsal"]),
+    (
+        "futures",
+        &["ports", "use_cases", "adapters", "web", "workers", "boot", "rehearsal", "bench"],
+    ),
     ("hmac", &["use_cases", "web", "adapters", "rehearsal"]),
     ("hyper", &["web", "boot"]),
     ("hyper_util", &["web", "boot"]),

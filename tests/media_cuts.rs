@@ -223,6 +223,26 @@ async fn what_cannot_be_copied_is_encoded_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_an_encoder_dropped_leave_the_rest_copied_and_in_place() {
+    let folder = Folder::new();
+    let (source, output) = (folder.file("source.mp4"), folder.file("clip.mp4"));
+    // Five pictures of three hundred never came: one alone, three in a row, one just before a key frame.
+    let dropped = [90, 131, 132, 133, 179];
+    let list = dropped.map(|n| format!("eq(n\\,{n})")).join("+");
+    let encoder = format!(
+        "-vf select='not({list})' -vsync passthrough -enc_time_base 1:30 -video_track_timescale 90000 -c:v libx264 -preset veryfast -force_key_frames expr:gte(t,n_forced*2) -g 600 -c:a aac"
+    );
+    make(&source, 300, 30, BEEPS, &encoder);
+    let report = cut(&source, &output, 77.0 / 30.0, 257.0 / 30.0).await.unwrap();
+    assert_eq!(report.method, CutMethod::SmartCut, "{report:?}");
+    assert_eq!(report.frames, 180 - dropped.len() as u64);
+    assert!((report.duration_s - 6.0).abs() < 1e-6, "{report:?}");
+    let wanted: Vec<usize> = (77..257).filter(|n| !dropped.contains(n)).collect();
+    assert_eq!(numbers(&output), wanted);
+    check_sync(&output, 0.04);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cut_beyond_the_end_says_how_long_the_video_is() {
     let folder = Folder::new();
     let (source, output) = (folder.file("source.mp4"), folder.file("clip.mp4"));

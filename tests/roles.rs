@@ -91,6 +91,7 @@ async fn help_names_every_role_and_the_first_steps() {
         "erase",
         "twitch",
         "doctor",
+        "resources",
         "rehearse",
         "bench",
         "First steps",

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -14,9 +16,10 @@ use crate::domain::clips::reel_plan::ReelPlan;
 use crate::domain::ids::CameraId;
 use crate::ports::clock::Clock;
 use crate::ports::dvr::Footage;
-use crate::ports::media_engine::{JobWatch, MediaEngine, ReelOrder};
+use crate::ports::media_engine::{CutOrder, JobWatch, MediaEngine, ReelOrder};
 use crate::ports::recorder::RecorderDesk;
 use crate::rehearsal::cameras::{Counted, Film, Manners, PretendCamera};
+use crate::use_cases::clips::footage::CameraFootage;
 use crate::use_cases::live::cameras::StreamKey;
 
 /// Most of a core that one camera may cost, as a share.
@@ -25,6 +28,14 @@ pub const CPU_SHARE_MAX: f64 = 0.03;
 pub const MEMORY_MB_MAX: (f64, f64) = (25.0, 5.0);
 /// How far the time between two parts may be off a second, 99 in 100, in milliseconds.
 pub const CADENCE_MS_MAX: f64 = 100.0;
+/// Longest from asking for 30 s of a camera to the exact file, 95 in 100; and of all cameras at once, with one more for each.
+pub const CUT_S_MAX: f64 = 2.0;
+pub const CUT_ALL_S_MAX: (f64, f64) = (1.0, 1.0);
+/// Cuts that are measured, their length, how far apart they begin, and how many are made at once.
+const CUTS: usize = 20;
+const CUT_LASTS: TimeDelta = TimeDelta::seconds(30);
+const CUT_STEP: TimeDelta = TimeDelta::milliseconds(733);
+const CUTS_AT_ONCE: usize = 2;
 /// How long the recorder may take to answer, and what is sent to reach the disk.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 const SETTLE_MAX: Duration = Duration::from_secs(15);
@@ -74,6 +85,8 @@ pub struct Report {
     pub cadence_ms: (f64, f64, f64),
     /// Reels rendered meanwhile.
     pub reels: usize,
+    /// Seconds that exact cuts of 30 s took afterwards: half, 95 in 100, and of all cameras at once; none of a short recording.
+    pub cuts_s: Option<(f64, f64, f64)>,
 }
 
 /// Why nothing could be measured.
@@ -168,6 +181,9 @@ pub async fn measure(studio: &Studio, plan: &Plan) -> Result<Report, RecordError
     let reels = renders.end().await;
     settled(&*studio.desk).await?;
     let cadence_ms = pace.await.map_err(|error| RecordError::Camera(error.to_string()))??;
+    let watched: Vec<CameraId> = keys.iter().map(|(camera, _)| *camera).collect();
+    let is_long = lasts > WARM_UP + 2 * CUT_LASTS.to_std().unwrap_or_default();
+    let cuts_s = if is_long { Some(cuts(studio, &watched, now_ns).await?) } else { None };
     Ok(Report {
         seconds,
         cameras: plan.cameras,
@@ -179,6 +195,7 @@ pub async fn measure(studio: &Studio, plan: &Plan) -> Result<Report, RecordError
         yardstick_memory_mb,
         cadence_ms,
         reels,
+        cuts_s,
     })
 }
 
@@ -189,6 +206,11 @@ impl Report {
             && self.cpu_share <= CPU_SHARE_MAX
             && self.memory_mb <= self.memory_bar()
             && self.cadence_ms.1 <= CADENCE_MS_MAX
+            && self.cuts_s.is_none_or(|(_, most, all)| most <= CUT_S_MAX && all <= self.cuts_bar())
+    }
+
+    fn cuts_bar(&self) -> f64 {
+        CUT_ALL_S_MAX.0 + CUT_ALL_S_MAX.1 * self.cameras as f64
     }
 
     fn memory_bar(&self) -> f64 {
@@ -198,7 +220,7 @@ impl Report {
     /// The figures beside their bars.
     pub fn told(&self) -> Vec<String> {
         let (half, most, worst) = self.cadence_ms;
-        vec![
+        let mut told = vec![
             format!(
                 "{} cameras for {:.0} s, {} reels rendered meanwhile: {} pictures and {} sounds sent, {} and {} on the disk (bar: all)",
                 self.cameras,
@@ -225,12 +247,68 @@ impl Report {
             format!(
                 "time between parts, off a second: {half:.0} ms (half), {most:.0} ms (99 in 100; bar: {CADENCE_MS_MAX:.0} ms), {worst:.0} ms (most)"
             ),
-        ]
+        ];
+        if let Some((half, most, all)) = self.cuts_s {
+            told.push(format!(
+                "exact cuts of 30 s: {half:.2} s (half), {most:.2} s (95 in 100; bar: {CUT_S_MAX} s); of all cameras at once: {all:.2} s (bar: {} s)",
+                self.cuts_bar()
+            ));
+        }
+        told
     }
 }
 
+/// Cuts of what was recorded, each by itself, then of all cameras at once.
+async fn cuts(
+    studio: &Studio,
+    cameras: &[CameraId],
+    began_ns: i64,
+) -> Result<(f64, f64, f64), RecordError> {
+    let from = DateTime::<Utc>::from_timestamp_nanos(began_ns)
+        + TimeDelta::from_std(WARM_UP).unwrap_or_default();
+    let mut took = Vec::new();
+    for n in 0..CUTS {
+        let camera = cameras[n % cameras.len().max(1)];
+        took.push(cut(studio, camera, from + CUT_STEP * n as i32, n).await?);
+    }
+    took.sort_by(f64::total_cmp);
+    let begun = Instant::now();
+    let all = cameras.iter().enumerate().map(|(n, camera)| cut(studio, *camera, from, n));
+    let all: Vec<Result<f64, RecordError>> =
+        futures::stream::iter(all).buffer_unordered(CUTS_AT_ONCE).collect().await;
+    all.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let all_s = begun.elapsed().as_secs_f64();
+    Ok((took[CUTS / 2], took[CUTS * 95 / 100], all_s))
+}
+
+/// One exact cut; the seconds it took.
+async fn cut(
+    studio: &Studio,
+    camera: CameraId,
+    from: DateTime<Utc>,
+    n: usize,
+) -> Result<f64, RecordError> {
+    let failed = |error: String| RecordError::Camera(error);
+    let begun = Instant::now();
+    let source = studio.folder.join(format!("cut-{n}-source.mp4"));
+    let footage = CameraFootage { footage: studio.footage.clone(), clock: studio.clock.clone() };
+    let joined = footage.join(camera, from, from + CUT_LASTS, &source).await;
+    let joined = joined.map_err(|error| failed(error.to_string()))?;
+    let order = CutOrder {
+        source,
+        key_frames: joined.key_frames.around(joined.start_s, joined.end_s),
+        start_s: joined.start_s,
+        end_s: joined.end_s,
+        origin_s: Some(joined.origin_s),
+        output: studio.folder.join(format!("cut-{n}.mp4")),
+    };
+    let cut = studio.engine.cut(order, &JobWatch::unwatched()).await;
+    cut.map_err(|error| failed(error.to_string()))?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
 /// Where the recorder takes encoders, once it does.
-async fn door(desk: &dyn RecorderDesk) -> Result<String, RecordError> {
+pub(super) async fn door(desk: &dyn RecorderDesk) -> Result<String, RecordError> {
     let begun = Instant::now();
     while begun.elapsed() < ANSWER_MAX {
         if let Ok(state) = desk.state().await
@@ -244,7 +322,7 @@ async fn door(desk: &dyn RecorderDesk) -> Result<String, RecordError> {
 }
 
 /// Waits until every camera left, and with it everything is on the disk.
-async fn settled(desk: &dyn RecorderDesk) -> Result<(), RecordError> {
+pub(super) async fn settled(desk: &dyn RecorderDesk) -> Result<(), RecordError> {
     let begun = Instant::now();
     while begun.elapsed() < SETTLE_MAX {
         if desk.state().await?.cameras.iter().all(|camera| camera.feed.is_none()) {
@@ -255,7 +333,7 @@ async fn settled(desk: &dyn RecorderDesk) -> Result<(), RecordError> {
     Err(RecordError::NoAnswer)
 }
 
-fn sent(counts: &[watch::Receiver<Counted>]) -> (u64, u64) {
+pub(super) fn sent(counts: &[watch::Receiver<Counted>]) -> (u64, u64) {
     let counts = counts.iter().map(|counted| *counted.borrow());
     counts.fold((0, 0), |sum, it| (sum.0 + it.pictures, sum.1 + it.sounds))
 }
@@ -332,7 +410,7 @@ impl Renders {
 }
 
 /// Looks when parts can be read, and tells how far the time between two was off a second.
-async fn pace(
+pub(super) async fn pace(
     footage: Arc<dyn Footage>,
     cameras: Vec<CameraId>,
     now_ns: i64,
@@ -367,7 +445,7 @@ async fn pace(
 }
 
 /// Packets of pictures and of sound in every file, by FFmpeg's own count.
-fn on_disk(folder: &Path) -> std::io::Result<(u64, u64)> {
+pub(super) fn on_disk(folder: &Path) -> std::io::Result<(u64, u64)> {
     let (mut pictures, mut sounds) = (0, 0);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -1,5 +1,6 @@
 //! `spark bench`: runs a measurement and prints its figures beside the bars.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,9 +11,9 @@ use crate::adapters::postgres::PostgresAudienceLog;
 use crate::adapters::recorder::LocalRecorder;
 use crate::bench::audience::{Evening, Plan};
 use crate::bench::idle::{IDLE_MB_MAX, READY_S_MAX};
-use crate::boot::cli::{AudienceArgs, Bench, RecordBenchArgs};
+use crate::boot::cli::{AudienceArgs, Bench, CeilingArgs, RecordBenchArgs};
 use crate::boot::config::Config;
-use crate::boot::wire::Database;
+use crate::boot::wire::{Database, House};
 use crate::domain::clips::reel_plan::{Layout, ReelPlan};
 use crate::ports::audience_log::AudienceLog;
 use crate::rehearsal::cameras::Film;
@@ -26,6 +27,8 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
         Bench::Media => media()?,
         Bench::Audience(args) => audience(args)?,
         Bench::Record(args) => record(args)?,
+        Bench::Ceiling(args) => ceiling(args)?,
+        Bench::Sampler => crate::bench::ceiling::sample()?,
         Bench::Idle => {
             let folder = Scratch::make()?;
             let measured = crate::bench::idle::measure(&program()?, &folder.0)?;
@@ -52,9 +55,9 @@ fn audience(args: &AudienceArgs) -> Result<()> {
     let twurple = args.twurple.clone().or_else(beside).unwrap_or_default();
     let plan = Plan { seconds: args.seconds, clients: args.clients.into(), rate: args.rate };
     let folder = Scratch::make()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
-        let mut evening = Evening::begin(&program, &folder.0, &twurple, plan).await?;
+        let mut evening = Evening::begin(&program, &folder.0, &twurple, plan, &[]).await?;
         // The server's own database, taken up beside it.
         let mut config = Config::default();
         config.data.folder.clone_from(&folder.0);
@@ -79,14 +82,77 @@ fn audience(args: &AudienceArgs) -> Result<()> {
     })
 }
 
+/// Everything at once on a server of its own, with the governor of the renders and without.
+fn ceiling(args: &CeilingArgs) -> Result<()> {
+    use crate::bench::ceiling::Plan as Hour;
+    let (folder, runtime) = (Scratch::make()?, runtime()?);
+    let film = film(&folder.0)?.1;
+    let talk = |minutes: u64| Plan {
+        seconds: minutes * 60,
+        clients: args.clients.into(),
+        rate: args.rate,
+    };
+    let run = |name: &str, enforce: &str, minutes: u64| {
+        let (data, talk, film) = (folder.0.join(name), talk(minutes), film.clone());
+        let hour = Hour { seconds: minutes * 60, cameras: args.cameras.into() };
+        let enforce = enforce.to_owned();
+        runtime.block_on(async move {
+            std::fs::create_dir_all(&data)?;
+            let further = [
+                ("SPARK_RECORD_RTMP", "127.0.0.1:0".to_owned()),
+                ("SPARK_RECORD_SRT", "off".to_owned()),
+                ("SPARK_RESOURCES_ENFORCE", enforce),
+            ];
+            let program = program()?;
+            let mut evening =
+                Evening::begin(&program, &data, Path::new(""), talk, &further).await?;
+            let mut config = Config::default();
+            config.data.folder.clone_from(&data);
+            // The use cases of the measured house, at work in the server's own database.
+            let house = House::open(&config, Some("bench")).await?;
+            let measured = {
+                let house = crate::bench::ceiling::House {
+                    dvr: config.dvr_folder(),
+                    cameras: house.cameras.clone(),
+                    jobs: house.jobs.clone(),
+                    footage: house.footage.footage.clone(),
+                    clock: house.clock.clone(),
+                };
+                crate::bench::ceiling::measure(&program, &mut evening, &house, &film, &hour).await
+            };
+            let log: Arc<dyn AudienceLog> = Arc::new(house.audience_log.clone());
+            let books = evening.compare(&log).await;
+            drop(log);
+            house.close().await?;
+            evening.end().await?;
+            anyhow::Ok((measured?, books?))
+        })
+    };
+    let (held, books) = run("governed", "on", args.minutes)?;
+    for line in held.told() {
+        println!("with the governor, {} min: {line}", args.minutes);
+    }
+    println!(
+        "{} messages sent, {} lost, {} twice (bar: none)",
+        books.sent, books.lost, books.doubled
+    );
+    if args.free_minutes > 0 {
+        let (free, _) = run("free", "off", args.free_minutes)?;
+        for line in free.told() {
+            println!("without it, {} min: {line}", args.free_minutes);
+        }
+        anyhow::ensure!(!free.is_below(), "without the governor nothing broke: nothing was proven");
+    }
+    anyhow::ensure!(held.is_held() && books.lost == 0 && books.doubled == 0, "a bar was missed");
+    Ok(())
+}
+
 /// A recorder of its own, fed by pretend cameras, beside FFmpeg's own program.
 fn record(args: &RecordBenchArgs) -> Result<()> {
-    use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, bench, remux};
+    use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
     use crate::bench::record::{Plan, Studio, measure};
     let folder = Scratch::make()?;
-    let source = bench::ten_minutes(&folder.0)?;
-    let film = folder.0.join("film.flv");
-    remux(&source, &film, "flv", FILM_S)?;
+    let (source, film) = film(&folder.0)?;
     let mut config = Config::default();
     config.data.folder = folder.0.join("data");
     std::fs::create_dir_all(&config.data.folder)?;
@@ -104,12 +170,12 @@ fn record(args: &RecordBenchArgs) -> Result<()> {
         cameras: args.cameras.into(),
         renders: vec![reel; args.renders.into()],
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let studio = Studio {
             program: program()?,
             folder: config.data.folder.clone(),
-            film: Film::of_flv(std::fs::read(&film)?)?,
+            film,
             clock: Arc::new(SystemClock),
             engine: Arc::new(FfmpegEngine::new(EngineSettings::new(program()?))?),
             desk: Arc::new(LocalRecorder::at(&config.recorder_socket())?),
@@ -127,12 +193,24 @@ fn record(args: &RecordBenchArgs) -> Result<()> {
 /// Length of the film that pretend cameras send again and again, in seconds.
 const FILM_S: f64 = 40.0;
 
+/// Ten minutes of 1080p30 at 6 Mbit/s, and its beginning as cameras send it.
+fn film(folder: &Path) -> Result<(PathBuf, Film)> {
+    use crate::adapters::ffmpeg::{bench, remux};
+    let (source, film) = (bench::ten_minutes(folder)?, folder.join("film.flv"));
+    remux(&source, &film, "flv", FILM_S)?;
+    Ok((source, Film::of_flv(std::fs::read(&film)?)?))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
 /// Cuts against `ffmpeg -c copy`, reels against the `ffmpeg` program with the same graph, each in one run.
 fn media() -> Result<()> {
     use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, bench};
     let folder = Scratch::make()?;
     let fonts_dir = crate::boot::wire::lay_out_fonts(&folder.0)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let engine = FfmpegEngine::new(EngineSettings::new(program()?))?;
         let source = bench::ten_minutes(&folder.0)?;

@@ -80,6 +80,8 @@ enum Role {
     },
     /// Look at this machine: what spark needs, what is there, what to do
     Doctor,
+    /// Show how full the machine is against the 80 % line, and who takes what; needs no running server
+    Resources(ResourcesArgs),
     /// Play a whole rehearsal: make a pretend stream, import it, show its reels, and go live on a pretend Twitch
     Rehearse(RehearseArgs),
     /// Cameras: index what they recorded, measure by their sound how far they are apart
@@ -113,6 +115,16 @@ pub(crate) struct ServeArgs {
     /// Address and port of the pages [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResourcesArgs {
+    /// Look again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// One JSON line a look
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -271,8 +283,13 @@ pub(crate) enum Bench {
     Media,
     /// What recording costs beside `ffmpeg -c copy`, that nothing is missing, and how evenly parts reach the disk
     Record(RecordBenchArgs),
+    /// Whether the machine stays below 80 % while everything happens at once, with the governor of the renders and without
+    Ceiling(CeilingArgs),
     /// How long spark takes to start and how much memory it holds when idle
     Idle,
+    /// Says ten times a second how busy the machine is; started by another measurement
+    #[command(hide = true)]
+    Sampler,
     /// How many messages a second go from Twitch's sockets to the live pages, how late, and at what cost
     Audience(AudienceArgs),
 }
@@ -288,6 +305,25 @@ pub(crate) struct RecordBenchArgs {
     /// Reels rendered at the same time
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=4))]
     pub renders: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CeilingArgs {
+    /// How long it is held with the governor
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub minutes: u64,
+    /// How long it runs without
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub free_minutes: u64,
+    /// How many cameras of 1080p30 at 6 Mbit/s record
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub cameras: u8,
+    /// Live pages that are open
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=4_000))]
+    pub clients: u16,
+    /// Messages a second, on 12 channels together
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(12..=10_000))]
+    pub rate: u64,
 }
 
 #[derive(Debug, Args)]
@@ -326,7 +362,11 @@ pub fn run() -> Result<ExitCode> {
     }
     let config = read_settings(&cli)?;
     let by_default = match cli.role {
-        Role::Import(_) | Role::Rehearse(_) | Role::Cameras { .. } | Role::Twitch { .. } => "warn",
+        Role::Import(_)
+        | Role::Rehearse(_)
+        | Role::Resources(_)
+        | Role::Cameras { .. }
+        | Role::Twitch { .. } => "warn",
         _ => "info",
     };
     crate::boot::logs::start(&config.logs, by_default);
@@ -349,6 +389,7 @@ pub fn run() -> Result<ExitCode> {
                 crate::boot::keep::restore(&config, &file, replace).await
             }
             Role::Doctor => crate::boot::doctor::doctor(&config).await,
+            Role::Resources(args) => crate::boot::resources::resources(&config, &args).await,
             Role::Rehearse(args) => crate::boot::rehearse::rehearse(config, args).await,
             Role::Cameras { what: Cameras::Align(span) } => {
                 crate::boot::align::align(&config, &span).await

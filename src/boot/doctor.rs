@@ -1,16 +1,25 @@
 //! `spark doctor`: what spark needs on this machine, what is there, and what to do about what is missing.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::adapters::clock::SystemClock;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::boot::config::{Config, search_path};
+use crate::boot::resources::{Watch, told_disagreements};
 use crate::boot::wire::{font_names, media_folder};
+use crate::domain::resources::plan::disagreements;
+use crate::ports::clock::Clock;
 use crate::ports::media_store::FREE_BYTES_KEPT;
 
 /// Free space below which a recording of an evening does not fit, in bytes.
 const FREE_BYTES_WISHED: u64 = 20 * 1024 * 1024 * 1024;
+
+/// Time over which CPU is measured.
+const CPU_WINDOW: Duration = Duration::from_millis(300);
 
 /// One line of the report.
 enum Finding {
@@ -29,6 +38,7 @@ pub(crate) async fn doctor(config: &Config) -> Result<()> {
         ("PostgreSQL", postgres(config).await),
         ("Disk", disk(config)),
         ("Memory", memory()),
+        ("Plan", plan(config).await),
         ("Fonts", fonts()),
         ("Port", port(config)),
     ];
@@ -139,6 +149,24 @@ fn memory() -> Finding {
     } else {
         Finding::Good(text)
     }
+}
+
+/// What the hosting plan promises against what the machine has. The time over which CPU is measured is waited for.
+async fn plan(config: &Config) -> Finding {
+    let Some(plan) = config.resources.plan.plan() else {
+        return Finding::Good(
+            "none: what the machine itself says counts (plan under [resources])".into(),
+        );
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let watch = Watch::open(config, &clock);
+    tokio::time::sleep(CPU_WINDOW).await;
+    let found = disagreements(plan, &watch.meters.read());
+    if found.is_empty() {
+        return Finding::Good(format!("{}, as this machine is", plan.name));
+    }
+    let told = told_disagreements(&found).join("; ");
+    Finding::Fair(format!("{} is not this machine; the smaller of both counts: {told}", plan.name))
 }
 
 fn fonts() -> Finding {

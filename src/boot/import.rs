@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::cli::ImportArgs;
@@ -26,10 +27,12 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<()> {
     let house = House::open(config, None).await?;
     let stop = CancellationToken::new();
-    let follower =
-        tokio::spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
-    let runner = tokio::spawn(crate::workers::job_runner::run(
+    let mut tasks = JoinSet::new();
+    tasks.spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
+    house.keep_below_ceiling(config, &mut tasks, &stop)?;
+    tasks.spawn(crate::workers::job_runner::run(
         house.jobs.clone(),
+        house.resources.clone(),
         worker_name(),
         stop.clone(),
     ));
@@ -40,7 +43,7 @@ pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<()> {
         }),
     };
     stop.cancel();
-    let _ = tokio::join!(follower, runner);
+    while tasks.join_next().await.is_some() {}
     house.close().await?;
     outcome
 }

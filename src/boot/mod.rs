@@ -17,6 +17,7 @@ mod record;
 mod recorder_child;
 mod rehearse;
 mod rehearse_live;
+mod resources;
 mod serve;
 mod twitch;
 mod wire;

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::cli::{ImportArgs, RehearseArgs, RehearseOnly};
-use crate::boot::config::Config;
+use crate::boot::config::{Config, SrtAt};
 use crate::boot::pretend_cameras::{self, PretendCameras};
 use crate::boot::rehearse_live::PretendLive;
 use crate::boot::serve::{Server, wait_for_stop};
@@ -48,6 +48,11 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
     // So does the recorder: a real one may have the usual one.
     if std::net::TcpListener::bind(config.record.rtmp).is_err() {
         config.record.rtmp.set_port(0);
+    }
+    if let SrtAt::Address(address) = &mut config.record.srt
+        && std::net::UdpSocket::bind(*address).is_err()
+    {
+        address.set_port(0);
     }
     let film = pretend_cameras::film_of(&video, &config.data.folder.join("stream")).await?;
     let live = PretendLive::prepare(&mut config).await?;

@@ -67,8 +67,10 @@ impl Server {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
+        house.keep_below_ceiling(config, &mut tasks, &stop)?;
         tasks.spawn(crate::workers::job_runner::run(
             house.jobs.clone(),
+            house.resources.clone(),
             worker_name(),
             stop.clone(),
         ));

@@ -9,10 +9,12 @@ use anyhow::{Context, Result};
 use rust_embed::Embed;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::adapters::chat_files::ChatFiles;
 use crate::adapters::clock::SystemClock;
-use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
+use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, RunningRenders};
 use crate::adapters::host::LinuxHost;
 use crate::adapters::local_dvr::LocalFootage;
 use crate::adapters::local_spool::LocalSpool;
@@ -25,13 +27,17 @@ use crate::adapters::postgres::{
 use crate::adapters::recorder::LocalRecorder;
 use crate::adapters::twitch::eventsub::EventsubSource;
 use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
-use crate::boot::config::{Config, Listen, search_path};
+use crate::boot::config::{Config, Listen, Switch, search_path};
 use crate::boot::listen;
+use crate::boot::resources::Watch;
+use crate::domain::resources::trigger::Triggers;
 use crate::ports::audience_source::{Listening, Mailbox};
 use crate::ports::clock::Clock;
+use crate::ports::host::{CpuClock, Tenants};
 use crate::ports::ledger::Ledger;
 use crate::ports::listeners::Listeners;
 use crate::ports::media_store::MediaStore;
+use crate::ports::renders::{Admission, OpenDoor};
 use crate::ports::shelves::Shelves;
 use crate::use_cases::accounts::{Accounts, Passwords};
 use crate::use_cases::audience::Audience;
@@ -51,6 +57,7 @@ use crate::use_cases::live::cameras::Cameras;
 use crate::use_cases::live::index::Indexer;
 use crate::use_cases::moments::Moments;
 use crate::use_cases::reactions::Reactions;
+use crate::use_cases::resources::Resources;
 use crate::use_cases::villa::Weeks;
 use crate::web::{EngineSkills, Parts, Settings};
 
@@ -132,9 +139,13 @@ pub(crate) struct House {
     pub cameras: Cameras,
     pub footage: CameraFootage,
     pub glances: Glances,
+    pub resources: Resources,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
     pub elsewhere: Option<Arc<ListeningElsewhere>>,
+    cpu_clock: Arc<dyn CpuClock>,
+    renders: RunningRenders,
+    tenants: Arc<dyn Tenants>,
     mailbox: Option<Arc<dyn Mailbox>>,
 }
 
@@ -150,10 +161,19 @@ impl House {
         let shelves: Arc<dyn Shelves> = Arc::new(PostgresShelves::new(pool.clone()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let program = std::env::current_exe().context("cannot find spark's own program")?;
+        let watch = Watch::open(config, &clock);
+        let triggers = Triggers::try_new(config.resources.triggers())
+            .context("the triggers under [resources] cannot be used")?;
+        let resources = Resources::new(watch.meters, triggers);
+        let admission: Arc<dyn Admission> = match config.resources.enforce {
+            Switch::On => Arc::new(resources.clone()),
+            Switch::Off => Arc::new(OpenDoor),
+        };
         let engine = Arc::new(
-            FfmpegEngine::new(EngineSettings::new(program))
+            FfmpegEngine::admitted(EngineSettings::new(program), admission)
                 .context("cannot start the media engine")?,
         );
+        let renders = engine.running();
         let lives = Lives {
             ledger: ledger.clone(),
             shelves: shelves.clone(),
@@ -246,8 +266,12 @@ impl House {
             cameras,
             footage,
             glances,
+            resources,
             source,
             elsewhere,
+            renders,
+            cpu_clock: watch.cpu_clock,
+            tenants: watch.tenants,
             mailbox: mailbox.map(|door| Arc::new(door) as Arc<dyn Mailbox>),
             channels,
             viewers,
@@ -263,6 +287,30 @@ impl House {
             local_store,
             lives,
         })
+    }
+
+    /// Watches the machine, and has the renders of this process governed, until `stop`. Gives what must end before the house
+    /// closes.
+    pub(crate) fn keep_below_ceiling(
+        &self,
+        config: &Config,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        tasks.spawn(crate::workers::resource_keeper::run(self.resources.clone(), stop.clone()));
+        if config.resources.enforce == Switch::Off {
+            tracing::warn!("the ceiling is not enforced: renders take what they can get");
+            return Ok(());
+        }
+        let renders = Arc::new(self.renders.clone());
+        let (clock, resources) = (self.cpu_clock.clone(), self.resources.clone());
+        let governor = crate::workers::governor::start(clock, renders, resources, stop.clone())
+            .context("cannot start the governor of the renders")?;
+        tasks.spawn(async move {
+            // It ends within a turn of `stop`.
+            let _ = tokio::task::spawn_blocking(move || governor.join()).await;
+        });
+        Ok(())
     }
 
     /// What the web is made of.
@@ -281,6 +329,8 @@ impl House {
             cameras: self.cameras.clone(),
             footage: self.footage.clone(),
             glances: self.glances.clone(),
+            resources: self.resources.clone(),
+            tenants: self.tenants.clone(),
             mailbox: self.mailbox.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),

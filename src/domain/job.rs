@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::audience::ToldGap;
 use crate::domain::ids::{ClipId, JobId, LiveId, PersonId, WeekId};
 use crate::domain::media::MediaObject;
+use crate::domain::resources::Class;
 
 /// A past stream on its way in: both files are in the store, nothing is known of them yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,7 @@ pub enum Job {
     FillGap { gap: ToldGap },
 }
 
-/// Jobs of one lane wait for each other. Until the 80 % rule decides, one job a lane at a time; but for cuts that somebody
-/// waits for in the middle of a live.
+/// Jobs of one lane wait for each other, and those that nobody waits for in the middle of a live wait for the machine too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
@@ -79,11 +79,22 @@ impl Lane {
         }
     }
 
-    /// How many jobs of the lane may run at once, on all machines together.
+    /// How many jobs of the lane may run at once, on all machines together. Renders share what CPU there is and start only
+    /// where there is memory: two keep two cores at work while one of them reads or writes.
     pub const fn running_max(self) -> i64 {
         match self {
-            Self::Extract => 2,
+            Self::Extract | Self::Render => 2,
             _ => 1,
+        }
+    }
+
+    /// Whether its jobs give way to others: somebody waits for cuts.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Cut | Self::Extract => Class::Critical,
+            Self::Import | Self::Detect | Self::Render | Self::Fill | Self::Align => {
+                Class::Sheddable
+            }
         }
     }
 }

@@ -9,4 +9,5 @@ pub mod job;
 pub mod live;
 pub mod media;
 pub mod moments;
+pub mod resources;
 pub mod villa;

@@ -189,7 +189,7 @@ pub struct CheckOrder {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CutReport {
     pub method: CutMethod,
-    /// Length of the picture in seconds, `frames` over the frame rate.
+    /// Length of the picture in seconds: `frames`, and those the source lacks, over the frame rate.
     pub duration_s: f64,
     pub frames: u64,
     pub frames_copied: u64,
@@ -317,6 +317,10 @@ pub enum MediaError {
     Stalled { what: String },
     #[error("Ce travail demande plus de mémoire que permis ({limit_mb} Mo).")]
     OutOfMemory { limit_mb: u64 },
+    #[error(
+        "Ce travail demande {need_mb} Mo de mémoire ; les rendus n'en ont que {room_mb} sur cette machine. Donnez une vidéo plus petite, ou une machine plus grande."
+    )]
+    NoRoom { need_mb: u64, room_mb: u64 },
     #[error("Le traitement a échoué pendant : {step} ({detail}).")]
     Failed { step: String, detail: String },
 }

@@ -18,6 +18,7 @@ pub mod people;
 pub mod platform;
 pub mod recorder;
 pub mod relay;
+pub mod renders;
 pub mod shelves;
 pub mod spool;
 pub mod vault;

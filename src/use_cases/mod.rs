@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod live;
 pub mod moments;
 pub mod reactions;
+pub mod resources;
 pub mod villa;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::domain::accounts::Permission;
 use crate::ports::audience_source::Mailbox;
 use crate::ports::clock::Clock;
+use crate::ports::host::Tenants;
 use crate::ports::media_store::MediaStore;
 use crate::use_cases::accounts::Accounts;
 use crate::use_cases::audience::Audience;
@@ -23,6 +24,7 @@ use crate::use_cases::jobs::Jobs;
 use crate::use_cases::live::Lives;
 use crate::use_cases::live::cameras::Cameras;
 use crate::use_cases::moments::Moments;
+use crate::use_cases::resources::Resources;
 use crate::use_cases::villa::Weeks;
 use crate::web::guard::FORM_BYTES_MAX;
 use crate::web::metrics::Metrics;
@@ -94,6 +96,8 @@ pub struct Parts {
     pub cameras: Cameras,
     pub footage: CameraFootage,
     pub glances: Glances,
+    pub resources: Resources,
+    pub tenants: Arc<dyn Tenants>,
     /// Takes what Twitch posts; none unless events come by webhook.
     pub mailbox: Option<Arc<dyn Mailbox>>,
     pub store: Arc<dyn MediaStore>,

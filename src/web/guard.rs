@@ -21,12 +21,13 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::accounts::{Permission, Role, may};
 use crate::domain::audience::channel::ChannelId;
+use crate::domain::resources::Class;
 use crate::ports::people::{Person, Session};
 use crate::use_cases::accounts::{Opened, SignedIn};
 use crate::web::app::App;
 use crate::web::routes::Access;
 use crate::web::wants::Wants;
-use crate::web::{Problem, media};
+use crate::web::{Problem, media, shed};
 
 /// The session cookie. The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain.
 const COOKIE_NAME: &str = "__Host-spark";
@@ -129,11 +130,12 @@ impl FromRequestParts<App> for MaybeUser {
     }
 }
 
-/// A guard's post: the route's access, and the house to ask.
+/// A guard's post: the route's access, how dear it is, and the house to ask.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) app: App,
     pub(super) access: Access,
+    pub(super) class: Class,
 }
 
 pub(super) async fn guard(
@@ -141,7 +143,8 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Gate { app, access } = gate;
+    let Gate { app, access, class } = gate;
+    shed::judge(&app, class)?;
     let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD);
     if unsafe_method && access != Access::Signed {
         check_origin(request.headers(), app.settings.base_url.as_deref())?;

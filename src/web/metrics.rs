@@ -17,7 +17,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::domain::resources::trigger::Action;
 use crate::ports::PortError;
+use crate::use_cases::resources::Standing;
 use crate::web::pages::Tally;
 use crate::web::{App, Problem};
 
@@ -43,6 +45,66 @@ struct Queued {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scoped {
+    resource: &'static str,
+    scope: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Acting {
+    action: &'static str,
+}
+
+/// Shares, whose usual name in measures is this.
+fn ratio() -> Unit {
+    Unit::Other("ratio".to_owned())
+}
+
+/// What is told of the 80 % rule.
+#[derive(Default)]
+struct Ceiling {
+    shares: Family<Scoped, Gauge<f64, AtomicU64>>,
+    blind: Family<Scoped, Gauge>,
+    live: Gauge<f64, AtomicU64>,
+    duty: Gauge<f64, AtomicU64>,
+    giving_way: Family<Acting, Gauge>,
+}
+
+impl Ceiling {
+    fn register(&self, registry: &mut Registry) {
+        let Self { shares, blind, live, duty, giving_way } = self;
+        let text = "Share of a resource in use, in a scope";
+        registry.register_with_unit("resource", text, ratio(), shares.clone());
+        registry.register("resource_blind", "Monitors that do not see", blind.clone());
+        let text = "Share of the CPU that everything but renders takes";
+        registry.register_with_unit("live_cpu", text, ratio(), live.clone());
+        let text = "Share of the time in which renders may run";
+        registry.register_with_unit("renders_duty", text, ratio(), duty.clone());
+        registry.register("giving_way", "What gives way now", giving_way.clone());
+    }
+
+    fn set(&self, standing: &Standing) {
+        self.shares.clear();
+        for it in &standing.sample.readings {
+            let scoped = Scoped { resource: it.resource.as_str(), scope: it.scope.as_str() };
+            self.shares.get_or_create(&scoped).set(it.ratio());
+        }
+        self.blind.clear();
+        for it in &standing.sample.blind {
+            let scoped = Scoped { resource: it.resource.as_str(), scope: it.scope.as_str() };
+            self.blind.get_or_create(&scoped).set(1);
+        }
+        let (live, duty) = standing.verdict.map_or((f64::NAN, f64::NAN), |it| (it.live, it.duty));
+        self.live.set(live);
+        self.duty.set(duty);
+        for action in Action::ALL {
+            let gives_way = i64::from(standing.is_on(action));
+            self.giving_way.get_or_create(&Acting { action: action.as_str() }).set(gives_way);
+        }
+    }
+}
+
 /// What is counted.
 pub(super) struct Metrics {
     registry: Registry,
@@ -51,6 +113,7 @@ pub(super) struct Metrics {
     jobs: Family<Queued, Gauge>,
     resident: Gauge<u64, AtomicU64>,
     anonymous: Gauge<u64, AtomicU64>,
+    ceiling: Ceiling,
 }
 
 impl Metrics {
@@ -87,9 +150,11 @@ impl Metrics {
         let text = "Frames of live pages made once for everybody in step";
         registry.register("direct_shared_frames", text, shared);
         registry.register("direct_own_frames", "Frames of live pages made for one reader", own);
+        let ceiling = Ceiling::default();
+        ceiling.register(&mut registry);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What is running", build);
-        Self { registry, answered, seconds, jobs, resident, anonymous }
+        Self { registry, answered, seconds, jobs, resident, anonymous, ceiling }
     }
 }
 
@@ -130,6 +195,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, Problem> {
         metrics.resident.set(memory.resident);
         metrics.anonymous.set(memory.anonymous);
     }
+    metrics.ceiling.set(&app.resources.standing());
     let mut text = String::new();
     encode(&mut text, &metrics.registry)
         .map_err(|e| PortError::lasting("write the measures", e))?;

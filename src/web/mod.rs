@@ -29,6 +29,7 @@ mod probes;
 mod problem;
 mod routes;
 mod server;
+mod shed;
 mod throttle;
 mod upload;
 mod wants;

@@ -169,6 +169,17 @@ impl Problem {
         }
     }
 
+    /// 503: the machine keeps what it has for the live.
+    pub fn shed(retry_after_s: u32) -> Self {
+        let detail = format!(
+            "La machine garde ses forces pour le direct : cette page attend son tour. Réessayez dans {retry_after_s} secondes ; le direct, les repères et l'enregistrement continuent."
+        );
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "shed", "Priorité au direct", detail)
+        }
+    }
+
     /// 507: no room on the disk.
     pub fn disk_full() -> Self {
         Self::new(

@@ -8,8 +8,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::domain::accounts::{Permission, Role, may};
-use crate::web::App;
 use crate::web::guard::{Gate, guard};
+use crate::web::{App, shed};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Routes {
         access: Access,
         handler: MethodRouter<App>,
     ) -> Self {
-        let gate = Gate { app: self.app.clone(), access };
+        let gate = Gate { app: self.app.clone(), access, class: shed::class_of(&method, path) };
         self.router = self.router.route(path, handler.route_layer(from_fn_with_state(gate, guard)));
         self.declared.push(Declared { method, path, access });
         self

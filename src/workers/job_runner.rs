@@ -6,9 +6,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::job::{JOB_HEARTBEAT, JOB_LEASE, Job, JobState, JobTicket, Lane};
+use crate::domain::resources::Class;
 use crate::ports::PortError;
 use crate::ports::job_queue::{Claimed, Lease};
 use crate::use_cases::jobs::{CANCELLED, Jobs};
+use crate::use_cases::resources::Resources;
 use crate::use_cases::{Work, WorkError};
 
 /// How often an idle lane looks for work of other processes.
@@ -19,11 +21,12 @@ const SETTLE_EVERY: Duration = Duration::from_secs(10);
 const FAULT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs all lanes until `stop`, then hands back what is in flight.
-pub async fn run(jobs: Jobs, worker: String, stop: CancellationToken) {
+pub async fn run(jobs: Jobs, resources: Resources, worker: String, stop: CancellationToken) {
     let mut lanes = JoinSet::new();
     for lane in Lane::ALL {
         for _ in 0..lane.running_max() {
-            lanes.spawn(run_lane(jobs.clone(), lane, worker.clone(), stop.clone()));
+            let resources = (lane.class() == Class::Sheddable).then(|| resources.clone());
+            lanes.spawn(run_lane(jobs.clone(), lane, resources, worker.clone(), stop.clone()));
         }
     }
     lanes.spawn(settle(jobs, stop));
@@ -43,8 +46,21 @@ async fn settle(jobs: Jobs, stop: CancellationToken) {
     }
 }
 
-async fn run_lane(jobs: Jobs, lane: Lane, worker: String, stop: CancellationToken) {
+/// `resources` are asked before a job begins; none for work that waits for nothing.
+async fn run_lane(
+    jobs: Jobs,
+    lane: Lane,
+    resources: Option<Resources>,
+    worker: String,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
+        if let Some(resources) = &resources {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = resources.calm() => {}
+            }
+        }
         let pause = match jobs.queue.claim(lane, &worker).await {
             Ok(Some(claimed)) => {
                 run_job(&jobs, claimed, &stop).await;

@@ -57,6 +57,7 @@ async fn read(house: &House, browser: &Browser, path: &str) -> (StatusCode, Stri
 struct Flux {
     bytes: BoxStream<'static, reqwest::Result<Bytes>>,
     held: String,
+    retry_ms: Option<u32>,
 }
 
 impl Flux {
@@ -69,7 +70,7 @@ impl Flux {
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { bytes: response.bytes_stream().boxed(), held: String::new() }
+        Self { bytes: response.bytes_stream().boxed(), held: String::new(), retry_ms: None }
     }
 
     /// The next event as it was sent; `None` when the stream has ended.
@@ -78,12 +79,24 @@ impl Flux {
             if let Some((event, rest)) = self.held.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.held = rest;
-                return Some(event);
+                return Some(self.without_retry(event));
             }
             let more = tokio::time::timeout(PATIENCE, self.bytes.next()).await;
             let more = more.expect("a frame in time")?.unwrap();
             self.held.push_str(&String::from_utf8_lossy(&more));
         }
+    }
+
+    /// The first event says after how many milliseconds a page comes back that lost its stream.
+    fn without_retry(&mut self, event: String) -> String {
+        let Some((retry, event)) =
+            event.strip_prefix("retry: ").and_then(|event| event.split_once('\n'))
+        else {
+            return event;
+        };
+        assert_eq!(self.retry_ms, None, "once a stream");
+        self.retry_ms = Some(retry.parse().expect("milliseconds"));
+        event.to_owned()
     }
 
     async fn frame(&mut self) -> Value {
@@ -99,6 +112,22 @@ impl Flux {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_that_lost_its_stream_comes_back_after_a_time_of_its_own() {
+    let house = House::open().await;
+    let browser = house.sign_in(Role::Streamer).await;
+    let mut times = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let mut flux = Flux::open(&house, &browser, None).await;
+        flux.event().await.expect("a frame");
+        let retry_ms = flux.retry_ms.expect("a time to come back");
+        assert!((1_000..2_000).contains(&retry_ms), "the console comes back soon: {retry_ms}");
+        times.insert(retry_ms);
+    }
+    assert!(times.len() > 2, "not all at once: {times:?}");
+    house.stop().await;
 }
 
 fn parsed(event: &str) -> Value {

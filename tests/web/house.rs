@@ -13,7 +13,7 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryFootageIndex,
+    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryFootageIndex, MemoryMachine,
     MemoryMediaEngine, MemoryPeople, MemoryRecorder, MemorySpool, MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
@@ -23,6 +23,7 @@ use spark::domain::clips::footage::{AudioTrack, Inspection, KeyFrameIndex, Ratio
 use spark::domain::clips::loudness::LoudnessSeries;
 use spark::domain::ids::{PersonId, WeekId};
 use spark::domain::media::MediaObject;
+use spark::domain::resources::trigger::{Triggers, usual};
 use spark::domain::villa::WeekName;
 use spark::ports::audience_source::Listening;
 use spark::ports::chat_reader::ChatLog;
@@ -44,6 +45,7 @@ use spark::use_cases::live::Lives;
 use spark::use_cases::live::cameras::Cameras;
 use spark::use_cases::live::index::Indexer;
 use spark::use_cases::moments::Moments;
+use spark::use_cases::resources::Resources;
 use spark::use_cases::villa::Weeks;
 use spark::web::{App, Declared, Parts, ServerLimits, Settings};
 use tokio::task::JoinHandle;
@@ -60,6 +62,7 @@ pub(crate) struct House {
     pub(crate) people: MemoryPeople,
     pub(crate) vault: MemoryVault,
     pub(crate) recorder: MemoryRecorder,
+    pub(crate) machine: MemoryMachine,
     pub(crate) store: LocalStore,
     pub(crate) folder: tempfile::TempDir,
     stop: CancellationToken,
@@ -106,7 +109,9 @@ impl House {
         let vault = MemoryVault::default();
         let channels = channels(&clock, &vault);
         let recorder = MemoryRecorder::default();
-        let parts = parts(&clock, &database, &people, channels, &recorder, pages_store, settings);
+        let machine = MemoryMachine::default();
+        let systems = (&recorder, &machine);
+        let parts = parts(&clock, &database, &people, channels, systems, pages_store, settings);
         let app = App::new(parts);
         let (router, declared) = spark::web::router(&app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,6 +127,7 @@ impl House {
             people,
             vault,
             recorder,
+            machine,
             store,
             folder,
             stop,
@@ -247,7 +253,7 @@ fn parts(
     database: &MemoryDatabase,
     people: &MemoryPeople,
     channels: Channels,
-    recorder: &MemoryRecorder,
+    (recorder, machine): (&MemoryRecorder, &MemoryMachine),
     store: Arc<dyn MediaStore>,
     settings: Settings,
 ) -> Parts {
@@ -271,6 +277,8 @@ fn parts(
     let footage = CameraFootage { footage: Arc::new(MemoryDvr::default()), clock: clock.clone() };
     let index = Arc::new(MemoryFootageIndex::default());
     let glances = Glances::new(footage.clone(), engine.clone(), store.clone());
+    let triggers = Triggers::try_new(usual()).expect("the usual triggers");
+    let resources = Resources::new(Arc::new(machine.clone()), triggers);
     let clips = Clips {
         ledger: database.clone(),
         shelves: database.clone(),
@@ -322,6 +330,8 @@ fn parts(
         },
         footage,
         glances,
+        resources,
+        tenants: Arc::new(machine.clone()),
         audience: audience.clone(),
         boards: Boards::new(
             audience.log.clone(),

@@ -8,6 +8,7 @@ mod house;
 mod logins;
 mod mailbox;
 mod media;
+mod resources;
 mod server;
 mod sessions;
 mod studio;

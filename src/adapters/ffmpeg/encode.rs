@@ -8,7 +8,7 @@ use ffmpeg_next::codec::{self, Context, Parameters};
 use ffmpeg_next::format::{self, Pixel};
 use ffmpeg_next::{Dictionary, Packet, Rational, color, encoder, frame, picture};
 
-use crate::adapters::ffmpeg::job::STAGE_THREADS;
+use crate::adapters::ffmpeg::job::stage_threads;
 use crate::adapters::ffmpeg::open::{failed, url_of, wants_more};
 use crate::adapters::ffmpeg::sound::RATE;
 use crate::domain::clips::footage::Ratio;
@@ -180,7 +180,7 @@ pub(super) struct H264Encoder {
 impl H264Encoder {
     /// An encoder as a renderer runs it.
     pub(super) fn try_new(settings: &H264Settings) -> Result<Self, MediaError> {
-        Self::with_threads(settings, STAGE_THREADS)
+        Self::with_threads(settings, stage_threads())
     }
 
     /// An encoder that may use `threads` threads.

@@ -6,7 +6,7 @@ use ffmpeg_next::{filter, frame};
 
 use crate::adapters::ffmpeg::ffi;
 use crate::adapters::ffmpeg::inspect::pixel_name;
-use crate::adapters::ffmpeg::job::STAGE_THREADS;
+use crate::adapters::ffmpeg::job::stage_threads;
 use crate::adapters::ffmpeg::open::{failed, wants_more};
 use crate::ports::media_engine::MediaError;
 
@@ -39,7 +39,7 @@ impl PictureGraph {
         let building = failed("préparation de l'image");
         let missing = |what: &str| MediaError::Missing { what: format!("filtre {what}") };
         let mut graph = filter::Graph::new();
-        ffi::set_graph_threads(&mut graph, STAGE_THREADS as i32);
+        ffi::set_graph_threads(&mut graph, stage_threads() as i32);
         let shape = Shape::of(first);
         let aspect = first.aspect_ratio();
         let (num, den) = (aspect.numerator(), aspect.denominator());

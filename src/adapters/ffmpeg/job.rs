@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,17 @@ pub(super) const OPEN_FILES_MAX: u64 = 256;
 pub(super) const ORDER_BYTES_MAX: u64 = 64 << 20;
 /// Shortest time between two lines of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Threads for each of decoder, filter graph and encoder.
-pub(super) const STAGE_THREADS: usize = 2;
+/// Threads for each of decoder, filter graph and encoder of a render.
+const STAGE_THREADS: usize = 2;
+/// The same of a cut: nobody slows it, so that by itself it leaves the other cores alone.
+const STAGE_THREADS_CUT: usize = 1;
+/// Threads of this process's one job.
+static THREADS: AtomicUsize = AtomicUsize::new(STAGE_THREADS);
+
+/// Threads for each of decoder, filter graph and encoder of the job in this process.
+pub(super) fn stage_threads() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
 
 /// What a child is started for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +49,10 @@ pub(super) enum Job {
     Poster(PosterOrder),
     Glance(GlanceOrder),
     Check(CheckOrder),
+    /// Finds out how large the pictures of a file are.
+    Measure {
+        source: PathBuf,
+    },
     /// Misbehaves on purpose, for the tests of the supervisor and `spark doctor`'s drill.
     Misbehave {
         how: Misbehaviour,
@@ -72,7 +86,47 @@ impl Job {
             Self::Sound(order) => Some(&order.output),
             Self::Poster(order) => Some(&order.output),
             Self::Glance(order) => Some(&order.output),
-            Self::Inspect(_) | Self::SceneCuts(_) | Self::Check(_) | Self::Misbehave { .. } => None,
+            Self::Inspect(_)
+            | Self::SceneCuts(_)
+            | Self::Check(_)
+            | Self::Measure { .. }
+            | Self::Misbehave { .. } => None,
+        }
+    }
+
+    /// Makes this process the one that does this job.
+    pub(super) fn settle_in(&self) {
+        let threads = if matches!(self, Self::Cut(_)) { STAGE_THREADS_CUT } else { STAGE_THREADS };
+        THREADS.store(threads, Ordering::Relaxed);
+    }
+
+    /// Whether the job waits its turn and may be stopped for a moment. What somebody waits for in the middle of a live does
+    /// not, and neither does what takes no time.
+    pub(super) const fn is_sheddable(&self) -> bool {
+        match self {
+            Self::Inspect(_)
+            | Self::SceneCuts(_)
+            | Self::RenderReel(_)
+            | Self::Sound(_)
+            | Self::Check(_)
+            | Self::Misbehave { .. } => true,
+            Self::Cut(_) | Self::Poster(_) | Self::Glance(_) | Self::Measure { .. } => false,
+        }
+    }
+
+    /// The file whose pictures are decoded one and all, if any.
+    pub(super) const fn decodes(&self) -> Option<&PathBuf> {
+        match self {
+            Self::RenderReel(order) => Some(&order.plan.source),
+            Self::SceneCuts(order) => Some(&order.source),
+            Self::Check(order) => Some(&order.reel),
+            Self::Inspect(_)
+            | Self::Sound(_)
+            | Self::Cut(_)
+            | Self::Poster(_)
+            | Self::Glance(_)
+            | Self::Measure { .. }
+            | Self::Misbehave { .. } => None,
         }
     }
 
@@ -95,7 +149,11 @@ impl Job {
             Self::Cut(order) => encoding(order.end_s - order.start_s),
             Self::RenderReel(order) => encoding(order.plan.end_s - order.plan.start_s),
             Self::Check(order) => encoding(order.duration_s),
-            Self::Sound(_) | Self::Poster(_) | Self::Glance(_) | Self::Misbehave { .. } => BASE,
+            Self::Sound(_)
+            | Self::Poster(_)
+            | Self::Glance(_)
+            | Self::Measure { .. }
+            | Self::Misbehave { .. } => BASE,
         }
     }
 }
@@ -129,6 +187,10 @@ pub(super) enum Outcome {
     Poster,
     Glance(Glance),
     Findings(Vec<ReelFinding>),
+    /// Pixels of a picture.
+    Measured {
+        px: u64,
+    },
     Behaved,
 }
 

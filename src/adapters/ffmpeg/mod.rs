@@ -30,7 +30,7 @@ mod span;
 mod stream;
 mod transcode;
 
-pub use crate::adapters::ffmpeg::engine::{EngineSettings, FfmpegEngine};
+pub use crate::adapters::ffmpeg::engine::{EngineSettings, FfmpegEngine, RunningRenders};
 pub use crate::adapters::ffmpeg::job::Misbehaviour;
 pub use crate::adapters::ffmpeg::remux::remux;
 pub use crate::adapters::ffmpeg::role::{RENDER_ROLE, render_role};

@@ -6,6 +6,7 @@ use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Dictionary, Error, Rational, Stream, format, media, packet};
 
+use crate::adapters::ffmpeg::ffi;
 use crate::domain::clips::footage::Ratio;
 use crate::ports::media_engine::MediaError;
 
@@ -132,6 +133,12 @@ pub(super) fn open(path: &Path) -> Result<Source, MediaError> {
         .fold(f64::INFINITY, f64::min);
     let origin_s = if origin_s.is_finite() { origin_s } else { 0.0 };
     Ok(Source { input, video, audio, origin_s })
+}
+
+/// Pixels of a picture of the file's video.
+pub(super) fn picture_px(path: &Path) -> Result<u64, MediaError> {
+    let header = ffi::picture_header(&open(path)?.video()?.parameters);
+    Ok(u64::from(header.width) * u64::from(header.height))
 }
 
 fn best(input: &Input, kind: media::Type) -> Option<Track> {

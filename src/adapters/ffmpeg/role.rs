@@ -9,7 +9,7 @@ use crate::adapters::ffmpeg::job::{
     ADDRESS_SPACE_BYTES_MAX, Envelope, Job, Line, MEMORY_BYTES_MAX, Misbehaviour, OPEN_FILES_MAX,
     ORDER_BYTES_MAX, OUTPUT_BYTES_MAX, Outcome, Progress, say,
 };
-use crate::adapters::ffmpeg::{check, cut, glance, inspect, listen, poster, reel, scenes};
+use crate::adapters::ffmpeg::{check, cut, glance, inspect, listen, open, poster, reel, scenes};
 use crate::ports::media_engine::MediaError;
 
 /// The argument that makes this binary a renderer.
@@ -49,6 +49,7 @@ pub fn render_role() -> ExitCode {
         });
         return ExitCode::FAILURE;
     }
+    envelope.job.settle_in();
     let mut say_progress = |share| say(&Line::Progress { share });
     let mut progress = Progress::new(&mut say_progress);
     match run(&envelope.job, &mut progress) {
@@ -77,14 +78,16 @@ pub(super) fn run(job: &Job, progress: &mut Progress) -> Result<Outcome, MediaEr
         Job::Poster(order) => poster::poster(order).map(|()| Outcome::Poster),
         Job::Glance(order) => glance::glance(order).map(Outcome::Glance),
         Job::Check(order) => check::check(order, progress).map(Outcome::Findings),
+        Job::Measure { source } => open::picture_px(source).map(|px| Outcome::Measured { px }),
         Job::Misbehave { how } => Ok(misbehave(*how)),
     }
 }
 
 const fn niceness(job: &Job) -> i32 {
     match job {
-        Job::Cut(_) | Job::Poster(_) | Job::SceneCuts(_) | Job::Glance(_) => NICENESS_SHORT,
+        Job::Cut(_) | Job::Poster(_) | Job::Glance(_) | Job::Measure { .. } => NICENESS_SHORT,
         Job::Inspect(_)
+        | Job::SceneCuts(_)
         | Job::Sound(_)
         | Job::RenderReel(_)
         | Job::Check(_)

@@ -3,7 +3,7 @@
 use ffmpeg_next::codec::{self, Context};
 use ffmpeg_next::{Error, Packet, decoder, frame};
 
-use crate::adapters::ffmpeg::job::STAGE_THREADS;
+use crate::adapters::ffmpeg::job::stage_threads;
 use crate::adapters::ffmpeg::open::{Source, Track, failed, frame_rate};
 use crate::adapters::ffmpeg::sound::{Hear, SpanSound};
 use crate::ports::media_engine::MediaError;
@@ -19,7 +19,7 @@ pub(super) fn picture_decoder(track: &Track) -> Result<decoder::Video, MediaErro
     let mut context = Context::from_parameters(track.parameters.clone()).map_err(&decoding)?;
     context.set_threading(codec::threading::Config {
         kind: codec::threading::Type::Frame,
-        count: STAGE_THREADS,
+        count: stage_threads(),
         ..Default::default()
     });
     let mut decoder = context.decoder();

@@ -1,4 +1,19 @@
-//! The Linux host: what `/proc` says of this process (proc_pid_status(5)).
+//! The Linux host: what `/proc` and `/sys` say of this process and of the machine (proc_pid_status(5)).
+
+mod cgroup;
+mod cpu;
+mod injected;
+mod meters;
+mod root;
+mod space;
+mod tenants;
+mod traffic;
+
+pub use cpu::LinuxCpuClock;
+pub use injected::{InjectedCpuClock, InjectedMeters};
+pub use meters::LinuxMeters;
+pub use root::HostRoot;
+pub use tenants::LinuxTenants;
 
 use crate::ports::PortError;
 use crate::ports::host::{Host, ProcessMemory};

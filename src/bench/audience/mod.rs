@@ -114,25 +114,27 @@ pub struct Evening {
 }
 
 impl Evening {
-    /// Starts `program serve` in the folder `data`, signs up its first administrator, links the channels and goes on air.
-    /// The twurple client is looked for in the folder `twurple`.
+    /// Starts `program serve` in the folder `data`, with these further settings, signs up its first administrator, links the
+    /// channels and goes on air. The twurple client is looked for in the folder `twurple`.
     pub async fn begin(
         program: &Path,
         data: &Path,
         twurple: &Path,
         plan: Plan,
+        further: &[(&'static str, String)],
     ) -> Result<Self, AudienceError> {
         let channels: Vec<Person> = (0..CHANNELS).map(Person::creator).collect();
         let settings = Settings { channels: channels.clone(), ..Settings::default() };
         let (id, secret) = (settings.client_id.clone(), settings.client_secret.clone());
         let twitch = PretendTwitch::start(settings).await?;
-        let settings = [
+        let mut settings = vec![
             ("SPARK_TWITCH_CLIENT_ID", id),
             ("SPARK_TWITCH_CLIENT_SECRET", secret),
             ("SPARK_TWITCH_ID_URL", twitch.oauth_url()),
             ("SPARK_TWITCH_HELIX_URL", twitch.helix_url()),
             ("SPARK_TWITCH_EVENTSUB_URL", twitch.websocket_url()),
         ];
+        settings.extend_from_slice(further);
         let start = || Served::start(program, data, &settings);
         let server = tokio::task::block_in_place(start)?.ok_or(AudienceError::NotReady)?;
         let link = tokio::task::block_in_place(|| server.first_link());
@@ -158,6 +160,17 @@ impl Evening {
         let alone_s = (self.plan.seconds / ALONE_PART).max(ALONE_S_MIN);
         let alone = self.talk(alone_s, None).await?;
         tokio::time::sleep(SETTLE).await;
+        let (watched, readers) = self.talk_to_all().await?;
+        Ok(Report::of(self.plan, alone, watched, &readers, self.twurple.as_ref().err()))
+    }
+
+    /// Lets the channels talk with all pages open; says how late 99 of 100 lines were there, in milliseconds.
+    pub async fn watched(&mut self) -> Result<f64, AudienceError> {
+        let (_, readers) = self.talk_to_all().await?;
+        Ok(readers.seen.lateness.share_ms(0.99))
+    }
+
+    async fn talk_to_all(&mut self) -> Result<(Stretch, Readers), AudienceError> {
         let ids: Vec<String> = self.channels.iter().map(|channel| channel.id.clone()).collect();
         let readers = Readers::open(
             self.server.address,
@@ -168,7 +181,7 @@ impl Evening {
         )
         .await?;
         let watched = self.talk(self.plan.seconds, Some(&readers)).await?;
-        Ok(Report::of(self.plan, alone, watched, &readers, self.twurple.as_ref().err()))
+        Ok((watched, readers))
     }
 
     /// How many messages of all that were sent are not in the log, and how many are there twice.

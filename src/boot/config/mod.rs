@@ -4,6 +4,7 @@
 //! the value, for secrets. `DATABASE_URL` is short for `SPARK_DATABASE_URL`.
 
 mod record;
+mod resources;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::domain::moments::params::Params;
 use crate::ports::vault::Secret;
 
 pub(crate) use record::{RecordConfig, Run, SrtAt};
+pub(crate) use resources::{ResourcesConfig, Switch};
 
 /// Prefix of our variables.
 const PREFIX: &str = "SPARK_";
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub reels: ReelsConfig,
     pub twitch: TwitchConfig,
     pub record: RecordConfig,
+    pub resources: ResourcesConfig,
     pub logs: LogsConfig,
 }
 

@@ -35,6 +35,11 @@ impl Tag {
         self.kind == PICTURE
     }
 
+    /// A picture that needs no other (frame type 1), parameters aside.
+    fn is_key(&self) -> bool {
+        self.is_picture() && self.payload.first().is_some_and(|it| it >> 4 & 7 == 1)
+    }
+
     /// Parameters of a decoder, or words about the film: sent before everything else.
     fn is_header(&self) -> bool {
         let second = self.payload.get(1).copied();
@@ -104,6 +109,18 @@ impl Film {
         for tag in &mut tags {
             tag.ms -= first;
         }
+        // A lap ends where a group of pictures ends, so that the next one follows in time as every group does.
+        let keys = tags.iter().enumerate().filter(|(_, tag)| tag.is_key());
+        let keys: Vec<(usize, u32)> = keys.map(|(place, tag)| (place, tag.ms)).collect();
+        let lap = match (keys.first(), keys.last()) {
+            (Some((_, begins)), Some((place, ends))) if ends > begins => {
+                Some((*place, ends - begins))
+            }
+            _ => None,
+        };
+        if let Some((place, _)) = lap {
+            tags.truncate(place);
+        }
         let pictures: Vec<u32> = tags.iter().filter(|it| it.is_picture()).map(|it| it.ms).collect();
         let has_parameters = headers.iter().any(Tag::is_picture);
         let (Some(&begins), Some(&ends)) = (pictures.first(), pictures.last()) else {
@@ -114,7 +131,7 @@ impl Film {
         }
         // The last picture lasts as long as the others on average; sound that hangs over would overlap with the next lap.
         let frame = (ends - begins) / (pictures.len() as u32 - 1);
-        let lasts_ms = ends + frame.max(1);
+        let lasts_ms = lap.map_or(ends + frame.max(1), |(_, lasts_ms)| lasts_ms);
         tags.retain(|tag| tag.ms < lasts_ms);
         Ok(Self(Arc::new(Reel { headers, tags, lasts_ms })))
     }
@@ -170,6 +187,23 @@ mod tests {
         .unwrap();
         assert_eq!((film.headers().len(), film.tags().len(), film.lasts_ms()), (3, 4, 120));
         assert_eq!(film.tags()[0].ms, 0, "times begin at zero");
+    }
+
+    #[test]
+    fn a_lap_is_whole_groups_of_pictures() {
+        let film = Film::of_flv(flv(&[
+            tag(9, 0, &[0x17, 0, 0, 0, 0, 1]),
+            tag(8, 0, &[0xaf, 0, 0x11, 0x90]),
+            tag(9, 1_007, &[0x17, 1, 0, 0, 0, 9]),
+            tag(8, 1_000, &[0xaf, 1, 5]),
+            tag(9, 1_047, &[0x27, 1, 0, 0, 0, 9]),
+            tag(9, 1_087, &[0x17, 1, 0, 0, 0, 9]),
+            tag(9, 1_127, &[0x27, 1, 0, 0, 0, 9]),
+            tag(8, 1_075, &[0xaf, 1, 5]),
+        ]))
+        .unwrap();
+        let pictures = film.tags().iter().filter(|tag| tag.is_picture()).count();
+        assert_eq!((pictures, film.lasts_ms()), (2, 80), "what follows the last key is left out");
     }
 
     #[test]

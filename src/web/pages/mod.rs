@@ -12,6 +12,7 @@ mod jobs;
 mod keeping;
 mod moments;
 mod relays;
+mod resources;
 mod shell;
 mod studio;
 mod week;
@@ -89,6 +90,7 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/travaux/{id}/relancer", Access::Needs(ManageJobs), jobs::retry)
         .post("/travaux/{id}/annuler", Access::Needs(ManageJobs), jobs::cancel)
         .get("/sante", Access::Needs(SeeHealth), health::show)
+        .get("/ressources", Access::Needs(SeeHealth), resources::show)
         .get("/connexion", Access::Public, accounts::login_page)
         .post("/connexion", Access::Public, accounts::login)
         .get("/bienvenue/{token}", Access::Public, accounts::welcome_page)

@@ -59,6 +59,8 @@ impl Span {
 struct Counts {
     copied: u64,
     encoded: u64,
+    /// Pictures that the source lacks: the one before each is shown longer.
+    missing: u64,
 }
 
 /// Why the smart cut gave up.
@@ -125,7 +127,7 @@ pub(super) fn cut(order: &CutOrder, progress: &mut Progress) -> Result<CutReport
     let frames = counts.copied + counts.encoded;
     Ok(CutReport {
         method,
-        duration_s: frames as f64 / rate.value(),
+        duration_s: (frames + counts.missing) as f64 / rate.value(),
         frames,
         frames_copied: counts.copied,
         frames_encoded: counts.encoded,

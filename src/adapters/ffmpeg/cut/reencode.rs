@@ -57,7 +57,7 @@ pub(super) fn cut(
         temporary,
         progress,
     )?;
-    Ok((Counts { copied: 0, encoded: frames }, rate))
+    Ok((Counts { copied: 0, encoded: frames, missing: 0 }, rate))
 }
 
 /// Encodes the sound of the span before its pictures, so that both can be written side by side.

@@ -24,6 +24,8 @@ use crate::ports::media_engine::{MediaError, ReencodeReason};
 const LOOK_BACK_S: [f64; 4] = [PREROLL_S, 12.0, 60.0, f64::INFINITY];
 /// A frame further from its place than this share of a frame means that the rate is not constant.
 const JITTER_SHARE_MAX: f64 = 0.34;
+/// Pictures that may be missing of what a span should hold, as a share: beyond, the rate is not constant but another one.
+const MISSING_SHARE_MAX: f64 = 0.25;
 /// Bytes of one group held in memory.
 const GROUP_BYTES_MAX: usize = 512 << 20;
 
@@ -61,8 +63,10 @@ pub(super) fn cut(
         aac,
         waiting_sound: Vec::new(),
         first_s: None,
-        written: 0,
-        counts: Counts { copied: 0, encoded: 0 },
+        next_place: 0,
+        next_decode: 0,
+        missing: 0,
+        counts: Counts { copied: 0, encoded: 0, missing: 0 },
     };
     cutter.run(keys, progress)?;
     cutter.finish()
@@ -107,8 +111,13 @@ struct Cutter<'a> {
     waiting_sound: Vec<Packet>,
     /// Time of the clip's first frame.
     first_s: Option<f64>,
-    /// Frames written so far, which is the next one's number.
-    written: u64,
+    /// The place after the last one that was written, in frames from the first. A place whose picture the source lacks stays
+    /// empty: the one before is shown longer.
+    next_place: u64,
+    /// The decode place of the next packet.
+    next_decode: u64,
+    /// Places of the clip that are empty.
+    missing: u64,
     counts: Counts,
 }
 
@@ -218,7 +227,7 @@ impl Cutter<'_> {
             return Err(Stop::Reencode(ReencodeReason::OpenGop));
         }
         held.sort_by(f64::total_cmp);
-        self.check_rate(&held)?;
+        let places = self.places(&held)?;
         if self.first_s == Some(held[0]) {
             self.start_sound()?;
         }
@@ -234,29 +243,40 @@ impl Cutter<'_> {
         let leaves_order = held.iter().filter(|t| **t <= last_copied_s).count() == prefix;
         let prefix = if leaves_order { prefix } else { 0 };
         if prefix > 0 {
-            self.copy(&group[..prefix], &held)?;
+            self.copy(&group[..prefix], &held, &places)?;
         }
         if prefix < held.len() {
-            self.encode(group, &held[prefix..])?;
+            self.encode(group, &held[prefix..], &places[prefix..])?;
         }
+        self.next_place = places[places.len() - 1] + 1;
         Ok(())
     }
 
-    /// Holds that each frame follows the one before by one frame's length.
-    fn check_rate(&mut self, held: &[f64]) -> Result<(), Stop> {
+    /// The places of a group's frames on the grid of the clip's rate, each further than the one before. Encoders drop a picture
+    /// now and then: its place stays empty.
+    fn places(&mut self, held: &[f64]) -> Result<Vec<u64>, Stop> {
         let first_s = *self.first_s.get_or_insert(held[0]);
         let rate = self.span.rate.value();
-        for (offset, time_s) in held.iter().enumerate() {
-            let place = (self.written as usize + offset) as f64;
-            if ((time_s - first_s) * rate - place).abs() > JITTER_SHARE_MAX {
-                return Err(Stop::Reencode(ReencodeReason::VariableFrameRate));
+        let varies = || Stop::Reencode(ReencodeReason::VariableFrameRate);
+        let (mut places, mut next) = (Vec::with_capacity(held.len()), self.next_place);
+        for time_s in held {
+            let exact = (time_s - first_s) * rate;
+            let place = exact.round();
+            if place < next as f64 || (exact - place).abs() > JITTER_SHARE_MAX {
+                return Err(varies());
             }
+            self.missing += place as u64 - next;
+            next = place as u64 + 1;
+            places.push(place as u64);
         }
-        Ok(())
+        if self.missing as f64 > MISSING_SHARE_MAX * self.span.frames() as f64 {
+            return Err(varies());
+        }
+        self.next_decode = places[0];
+        Ok(places)
     }
 
-    fn copy(&mut self, group: &[Shown], held: &[f64]) -> Result<(), Stop> {
-        let base = self.written;
+    fn copy(&mut self, group: &[Shown], held: &[f64], places: &[u64]) -> Result<(), Stop> {
         for (index, shown) in group.iter().enumerate() {
             let picture =
                 shown.packet.data().and_then(|data| repack(data, &self.sets)).ok_or_else(|| {
@@ -271,14 +291,14 @@ impl Cutter<'_> {
                 return Err(Stop::Reencode(ReencodeReason::OpenGop));
             }
             let place = held.partition_point(|time_s| *time_s < shown.time_s);
-            self.write(&picture.bytes, base + place as u64, index == 0)?;
+            self.write(&picture.bytes, places[place], index == 0)?;
             self.counts.copied += 1;
         }
         Ok(())
     }
 
     /// Encodes the frames of `group` shown at the times `wanted`, which are its last ones in the clip.
-    fn encode(&mut self, group: &[Shown], wanted: &[f64]) -> Result<(), Stop> {
+    fn encode(&mut self, group: &[Shown], wanted: &[f64], places: &[u64]) -> Result<(), Stop> {
         let mut decoder = picture_decoder(self.tracks.video)?;
         let mut encoder = self.edges.encoder()?;
         let first = wanted[0] - self.span.half_frame();
@@ -314,7 +334,6 @@ impl Cutter<'_> {
             let detail = "une image du bord ne se décode pas".to_owned();
             return Err(Stop::Reencode(ReencodeReason::Irregular { detail }));
         }
-        let base = self.written;
         for packet in packets {
             let picture =
                 packet.data().and_then(|data| repack(data, &self.edges.sets)).ok_or_else(|| {
@@ -323,15 +342,17 @@ impl Cutter<'_> {
                         detail: "paquet illisible".to_owned(),
                     })
                 })?;
-            let place = packet.pts().unwrap_or(0).max(0) as u64;
-            self.write(&picture.bytes, base + place, packet.is_key())?;
+            // As many packets as places, checked above.
+            let place = packet.pts().and_then(|n| places.get(usize::try_from(n).ok()?));
+            let place = place.copied().unwrap_or(places[places.len() - 1]);
+            self.write(&picture.bytes, place, packet.is_key())?;
             self.counts.encoded += 1;
         }
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8], place: u64, is_key: bool) -> Result<(), Stop> {
-        let decode = self.written as i64 - self.writer.reorder_delay();
+        let decode = self.next_decode as i64 - self.writer.reorder_delay();
         if decode > place as i64 {
             let detail = "ordre des images inattendu".to_owned();
             return Err(Stop::Reencode(ReencodeReason::Irregular { detail }));
@@ -343,7 +364,7 @@ impl Cutter<'_> {
             packet.set_flags(packet::Flags::KEY);
         }
         self.writer.picture(packet)?;
-        self.written += 1;
+        self.next_decode += 1;
         Ok(())
     }
 
@@ -373,7 +394,7 @@ impl Cutter<'_> {
     }
 
     fn finish(mut self) -> Result<Counts, Stop> {
-        if self.written == 0 {
+        if self.next_place == 0 {
             return Err(Stop::Failed(MediaError::OutOfRange {
                 start_s: self.span.start_s,
                 end_s: self.span.end_s,
@@ -383,13 +404,13 @@ impl Cutter<'_> {
         self.start_sound()?;
         let (aac, writer) = (&mut self.aac, &mut self.writer);
         if let Some(sound) = &mut self.sound {
-            sound.limit(self.span.samples_of(self.written));
+            sound.limit(self.span.samples_of(self.next_place));
             sound.finish(&mut |left, right| {
                 aac.push(left, right, &mut |packet| writer.sound(packet))
             })?;
         }
         aac.finish(&mut |packet| writer.sound(packet))?;
         self.writer.finish()?;
-        Ok(self.counts)
+        Ok(Counts { missing: self.missing, ..self.counts })
     }
 }

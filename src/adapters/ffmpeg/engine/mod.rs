@@ -1,10 +1,12 @@
 //! The supervisor: one child in role `render` per job, watched, limited, and ended when it must.
 
 mod answers;
+mod running;
 mod watchdog;
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,11 +22,16 @@ use crate::adapters::ffmpeg::job::{Envelope, Job, Line, Misbehaviour, Outcome};
 use crate::adapters::ffmpeg::nursery::Nursery;
 use crate::adapters::ffmpeg::role::RENDER_ROLE;
 use crate::domain::clips::footage::Inspection;
+use crate::domain::clips::reel_plan::{REEL_HEIGHT, REEL_WIDTH};
+use crate::domain::resources::admission::{Kind, Profile, Refusal};
 use crate::ports::media_engine::{
     CheckOrder, CutOrder, CutReport, Glance, GlanceOrder, InspectOrder, JobWatch, MediaEngine,
     MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
     SoundOrder,
 };
+use crate::ports::renders::{Admission, OpenDoor, Pass};
+
+pub use crate::adapters::ffmpeg::engine::running::RunningRenders;
 
 /// How often a child's state is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -57,11 +64,28 @@ impl EngineSettings {
 pub struct FfmpegEngine {
     settings: EngineSettings,
     nursery: Nursery,
+    admission: Arc<dyn Admission>,
+    running: RunningRenders,
 }
 
 impl FfmpegEngine {
+    /// An engine that starts everything at once.
     pub fn new(settings: EngineSettings) -> std::io::Result<Self> {
-        Ok(Self { settings, nursery: Nursery::open("render-nursery")? })
+        Self::admitted(settings, Arc::new(OpenDoor))
+    }
+
+    /// An engine whose renders ask before they start. Interactive cuts, stills and glances do not.
+    pub fn admitted(
+        settings: EngineSettings,
+        admission: Arc<dyn Admission>,
+    ) -> std::io::Result<Self> {
+        let nursery = Nursery::open("render-nursery")?;
+        Ok(Self { settings, nursery, admission, running: RunningRenders::default() })
+    }
+
+    /// The renders that run now, for who slows them.
+    pub fn running(&self) -> RunningRenders {
+        self.running.clone()
     }
 
     /// Starts a renderer that goes wrong on purpose, to prove that the server survives it.
@@ -74,7 +98,8 @@ impl FfmpegEngine {
             return Err(MediaError::Cancelled);
         }
         let temporary = job.output().map(|output| temporary_of(output));
-        let result = self.supervise(job, watch).await;
+        let seat = self.seat(&job, watch).await?;
+        let result = self.supervise(job, watch, seat.as_ref()).await;
         if result.is_err()
             && let Some(temporary) = temporary
             && let Err(error) = tokio::fs::remove_file(&temporary).await
@@ -85,7 +110,48 @@ impl FfmpegEngine {
         result
     }
 
-    async fn supervise(&self, job: Job, watch: &JobWatch) -> Result<Outcome, MediaError> {
+    /// Waits until there is room for a job that can wait; none for one that cannot.
+    async fn seat(&self, job: &Job, watch: &JobWatch) -> Result<Option<Seat>, MediaError> {
+        if !job.is_sheddable() {
+            return Ok(None);
+        }
+        let profile = self.profile(job, watch).await?;
+        let admitted = tokio::select! {
+            () = watch.cancel.cancelled() => return Err(MediaError::Cancelled),
+            admitted = self.admission.admit(profile) => admitted,
+        };
+        let pass = admitted.map_err(|Refusal::NeverFits { need_mb, room_mb }| {
+            MediaError::NoRoom { need_mb, room_mb }
+        })?;
+        Ok(Some(Seat { profile, pass }))
+    }
+
+    async fn profile(&self, job: &Job, watch: &JobWatch) -> Result<Profile, MediaError> {
+        let (kind, output_px) = match job {
+            Job::RenderReel(_) => (Kind::Render, u64::from(REEL_WIDTH) * u64::from(REEL_HEIGHT)),
+            _ => (Kind::Read, 0),
+        };
+        let source_px = match job.decodes() {
+            None => 0,
+            Some(source) => {
+                let measure = Job::Measure { source: source.clone() };
+                match self.supervise(measure, watch, None).await {
+                    Ok(Outcome::Measured { px }) => px,
+                    Err(MediaError::Cancelled) => return Err(MediaError::Cancelled),
+                    // The job itself will meet the same fault and say it with its own words.
+                    _ => 0,
+                }
+            }
+        };
+        Ok(Profile { kind, source_px, output_px })
+    }
+
+    async fn supervise(
+        &self,
+        job: Job,
+        watch: &JobWatch,
+        seat: Option<&Seat>,
+    ) -> Result<Outcome, MediaError> {
         let running_max = job.running_time_max();
         let parent_pid = rustix::process::getpid().as_raw_nonzero().get();
         let order = serde_json::to_vec(&Envelope { parent_pid, job })
@@ -109,11 +175,15 @@ impl FfmpegEngine {
         let mut watchdog = Watchdog::new(pid, &self.settings, running_max);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut result = None;
+        let (mut result, mut tether) = (None, None);
         let verdict = loop {
             tokio::select! {
                 line = lines.next() => match line {
                     Some(Line::Progress { share }) => {
+                        // Its first word comes from behind its fence: from there on it may be stopped.
+                        if seat.is_some() && tether.is_none() {
+                            tether = Some(self.running.take_in(pid));
+                        }
                         watchdog.heard();
                         (watch.on_progress)(MediaProgress { share });
                     }
@@ -122,9 +192,18 @@ impl FfmpegEngine {
                     None => break None,
                 },
                 () = watch.cancel.cancelled() => break Some(MediaError::Cancelled),
-                _ = look.tick() => if let Some(error) = watchdog.look() { break Some(error) },
+                _ = look.tick() => {
+                    if let Some(error) = watchdog.look() { break Some(error) }
+                    if let Some(seat) = seat {
+                        seat.pass.holds(watchdog.holds());
+                    }
+                }
             }
         };
+        drop(tether);
+        if let Some(seat) = seat.filter(|_| verdict.is_none()) {
+            self.admission.ended(seat.profile, watchdog.peak());
+        }
         let status = match verdict {
             None => group.wait(&mut child, GRACE).await,
             Some(_) => group.end(&mut child).await,
@@ -166,6 +245,12 @@ impl FfmpegEngine {
 fn cannot_start(why: &dyn std::fmt::Display) -> MediaError {
     // The machine is short of processes or memory for a moment: no fault of the file.
     MediaError::Crashed { how: "il n'a pas pu démarrer".to_owned(), last_words: why.to_string() }
+}
+
+/// A place among the renders.
+struct Seat {
+    profile: Profile,
+    pass: Pass,
 }
 
 /// The child's process group, which is killed when this is dropped before the child was waited for.

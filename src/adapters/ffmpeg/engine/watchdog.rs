@@ -18,6 +18,8 @@ pub(super) struct Watchdog {
     running: Duration,
     silent_running: Duration,
     cpu_when_heard: Duration,
+    held: u64,
+    peak: u64,
 }
 
 impl Watchdog {
@@ -31,7 +33,19 @@ impl Watchdog {
             running: Duration::ZERO,
             silent_running: Duration::ZERO,
             cpu_when_heard: Duration::ZERO,
+            held: 0,
+            peak: 0,
         }
+    }
+
+    /// Bytes of memory the child held at the last look.
+    pub(super) const fn holds(&self) -> u64 {
+        self.held
+    }
+
+    /// The most it ever held, in bytes, as of the last look.
+    pub(super) const fn peak(&self) -> u64 {
+        self.peak
     }
 
     pub(super) fn heard(&mut self) {
@@ -45,6 +59,9 @@ impl Watchdog {
         let elapsed = self.looked_at.elapsed();
         self.looked_at = Instant::now();
         let usage = usage(self.pid);
+        if let Some((held, peak)) = memory(self.pid) {
+            (self.held, self.peak) = (held, self.peak.max(peak));
+        }
         // A renderer stopped by the 80 % rule is not stuck: only time it may run counts.
         if usage.as_ref().is_some_and(|usage| usage.stopped) {
             return None;
@@ -85,4 +102,15 @@ fn usage(pid: Pid) -> Option<Usage> {
     let ticks: u64 = fields.skip(10).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     let cpu = Duration::from_secs_f64(ticks as f64 / PROC_TICKS_PER_S);
     Some(Usage { cpu, stopped: matches!(state, "T" | "t") })
+}
+
+/// Resident memory of a process now and at its most (`VmRSS` and `VmHWM`, proc_pid_status(5)), in bytes.
+fn memory(pid: Pid) -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    Some((bytes("VmRSS:")?, bytes("VmHWM:")?))
 }

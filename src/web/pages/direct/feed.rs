@@ -16,12 +16,15 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::audience::channel::ChannelId;
+use crate::domain::resources::trigger::Action;
 use crate::web::App;
 use crate::web::pages::direct::allowance::Allowance;
 use crate::web::pages::direct::frame::{Figures, look};
 
 /// Frames at most ten times a second: everything between two is merged.
 const FRAME_EVERY: Duration = Duration::from_millis(100);
+/// The same while the machine is near its ceiling.
+const FRAME_EVERY_NEAR_CEILING: Duration = Duration::from_secs(1);
 /// Figures move on although nothing is said.
 const FRAME_AT_LEAST: Duration = Duration::from_secs(2);
 /// Frames that wait for a reader; one that is further behind gets what it lacks in a single one.
@@ -137,7 +140,9 @@ impl Ticker {
         let _counted = Counted::one(&self.tally.tickers);
         let (mut shown, mut sent) = (None, tokio::time::Instant::now());
         loop {
-            tokio::time::sleep(FRAME_EVERY).await;
+            let is_tight = self.app.resources.is_on(Action::MergeFanOut);
+            let pause = if is_tight { FRAME_EVERY_NEAR_CEILING } else { FRAME_EVERY };
+            tokio::time::sleep(pause).await;
             let due = sent + FRAME_AT_LEAST;
             if let Ok(Err(_closed)) = tokio::time::timeout_at(due, changes.changed()).await {
                 return;
