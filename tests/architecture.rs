@@ -56,6 +56,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["web", "boot"]),
     ("hyper_util", &["web", "boot"]),
     ("indicatif", &["boot"]),
+    ("lettre", &["adapters/heralds"]),
+    ("openssl", &["adapters/heralds"]),
     ("percent_encoding", &["web", "adapters/postgres"]),
     ("prometheus_client", &["web", "boot"]),
     ("rand", &["adapters/clock", "adapters/postgres/cluster"]),

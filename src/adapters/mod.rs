@@ -3,6 +3,7 @@
 pub mod chat_files;
 pub mod clock;
 pub mod ffmpeg;
+pub mod heralds;
 pub mod host;
 pub mod local_dvr;
 pub mod local_spool;

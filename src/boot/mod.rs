@@ -1,5 +1,6 @@
 //! The one place that knows everybody: reads the settings, opens the systems outside, wires the house, runs a role.
 
+mod alerts;
 mod align;
 mod bench;
 mod channels;

@@ -68,6 +68,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
         house.keep_below_ceiling(config, &mut tasks, &stop)?;
+        house.keep_alert(config, &mut tasks, &stop);
         tasks.spawn(crate::workers::job_runner::run(
             house.jobs.clone(),
             house.resources.clone(),

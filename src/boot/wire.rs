@@ -39,6 +39,7 @@ use crate::ports::listeners::Listeners;
 use crate::ports::media_store::MediaStore;
 use crate::ports::renders::{Admission, OpenDoor};
 use crate::ports::shelves::Shelves;
+use crate::use_cases::alerts::Alerts;
 use crate::use_cases::accounts::{Accounts, Passwords};
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
@@ -60,6 +61,7 @@ use crate::use_cases::reactions::Reactions;
 use crate::use_cases::resources::Resources;
 use crate::use_cases::villa::Weeks;
 use crate::web::{EngineSkills, Parts, Settings};
+use crate::workers::alert_keeper::Watched;
 
 /// The database a process works on: a private cluster, or somebody else's server.
 pub(crate) struct Database {
@@ -140,6 +142,7 @@ pub(crate) struct House {
     pub footage: CameraFootage,
     pub glances: Glances,
     pub resources: Resources,
+    pub alerts: Alerts,
     /// What happens on the linked channels; taken by the listener. None when other processes listen.
     pub source: Option<EventsubSource>,
     pub elsewhere: Option<Arc<ListeningElsewhere>>,
@@ -243,6 +246,7 @@ impl House {
             clock.clone(),
             config.moments.live(),
         );
+        let alerts = crate::boot::alerts::alerts(config, &pool, &clock)?;
         let weeks =
             Weeks { ledger: ledger.clone(), shelves: shelves.clone(), samples: samples.clone() };
         let desk = Arc::new(LocalRecorder::at(&config.recorder_socket())?);
@@ -267,6 +271,7 @@ impl House {
             footage,
             glances,
             resources,
+            alerts,
             source,
             elsewhere,
             renders,
@@ -313,6 +318,23 @@ impl House {
         Ok(())
     }
 
+    /// Has people told of what is wrong, until `stop`.
+    pub(crate) fn keep_alert(
+        &self,
+        config: &Config,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        let watched = Watched {
+            resources: self.resources.clone(),
+            plan: config.resources.plan.plan().cloned(),
+            is_governed: config.resources.enforce == Switch::On,
+            clock: self.clock.clone(),
+        };
+        let (alerts, stop) = (self.alerts.clone(), stop.clone());
+        tasks.spawn(crate::workers::alert_keeper::run(alerts, watched, stop));
+    }
+
     /// What the web is made of.
     pub(crate) fn web_parts(&self, config: &Config) -> Result<Parts> {
         Ok(Parts {
@@ -330,6 +352,7 @@ impl House {
             footage: self.footage.clone(),
             glances: self.glances.clone(),
             resources: self.resources.clone(),
+            alerts: self.alerts.clone(),
             tenants: self.tenants.clone(),
             mailbox: self.mailbox.clone(),
             store: self.store.clone(),

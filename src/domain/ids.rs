@@ -50,6 +50,8 @@ id!(/// A camera of the villa: one stream key.
     CameraId);
 id!(/// One unbroken stretch of what a camera sent, with parameters that do not change.
     RecordingId);
+id!(/// Something that went wrong, from its beginning to its end.
+    IncidentId);
 
 impl MomentId {
     /// The id of the moment that peaks at `peak_ms` of a live: the same detection gives the same id.

@@ -1,6 +1,7 @@
 //! Nouns and their rules. Pure: no async, no IO, no clock; every change is a value in, a value out.
 
 pub mod accounts;
+pub mod alerts;
 pub mod audience;
 pub mod clips;
 pub mod event;

@@ -1,5 +1,6 @@
 //! Needs, asked of the outside. Traits only: no driver's type in a signature; each has a twin in `adapters/memory`.
 
+pub mod alerts;
 pub mod audience_log;
 pub mod audience_source;
 pub mod chat_reader;

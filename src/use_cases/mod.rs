@@ -2,6 +2,7 @@
 //! stands in `reactions`, slow work in `jobs`.
 
 pub mod accounts;
+pub mod alerts;
 pub mod audience;
 pub mod clips;
 pub mod health;

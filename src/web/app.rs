@@ -13,6 +13,7 @@ use crate::ports::clock::Clock;
 use crate::ports::host::Tenants;
 use crate::ports::media_store::MediaStore;
 use crate::use_cases::accounts::Accounts;
+use crate::use_cases::alerts::Alerts;
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
@@ -97,6 +98,7 @@ pub struct Parts {
     pub footage: CameraFootage,
     pub glances: Glances,
     pub resources: Resources,
+    pub alerts: Alerts,
     pub tenants: Arc<dyn Tenants>,
     /// Takes what Twitch posts; none unless events come by webhook.
     pub mailbox: Option<Arc<dyn Mailbox>>,

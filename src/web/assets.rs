@@ -112,6 +112,11 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
+/// The text of a file of `templates/static`; none when it is not there.
+pub(super) fn text(name: &str) -> Option<String> {
+    Files::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned())
+}
+
 /// Prepared files by name, with the hash of what they were made from.
 type Prepared = HashMap<String, ([u8; 32], Arc<Asset>)>;
 static PREPARED: LazyLock<Mutex<Prepared>> = LazyLock::new(Mutex::default);

@@ -20,6 +20,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::ConstantTimeEq;
 
 use crate::domain::accounts::{Permission, Role, may};
+use crate::domain::alerts::Incident;
 use crate::domain::audience::channel::ChannelId;
 use crate::domain::resources::Class;
 use crate::ports::people::{Person, Session};
@@ -85,6 +86,15 @@ pub struct User {
     pub session: Session,
     /// The form token as text, masked anew for each response so that compression cannot betray it.
     pub csrf: String,
+    /// What is wrong now and waits for a person, for those who look after the house: the first of them, and how many.
+    pub alert: Option<(Incident, usize)>,
+}
+
+fn waiting(app: &App) -> Option<(Incident, usize)> {
+    let mut waiting = app.alerts.open();
+    waiting.retain(Incident::is_waiting);
+    let count = waiting.len();
+    waiting.into_iter().next().map(|first| (first, count))
 }
 
 impl User {
@@ -93,7 +103,8 @@ impl User {
         let pad = app.clock.new_secret();
         let mut masked = pad.to_vec();
         masked.extend(session.csrf.iter().zip(pad).map(|(byte, pad)| byte ^ pad));
-        Self { person, csrf: URL_SAFE_NO_PAD.encode(masked), session }
+        let alert = may(person.role, Permission::SeeHealth).then(|| waiting(app)).flatten();
+        Self { person, csrf: URL_SAFE_NO_PAD.encode(masked), session, alert }
     }
 
     /// What this person is in the house.

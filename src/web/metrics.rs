@@ -26,6 +26,17 @@ use crate::web::{App, Problem};
 /// Upper bounds of the request times, in seconds.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// Routes whose time says nothing of the house's: it is the client's line, a decoder's, a password's, or the wait that was asked.
+const OWN_TIME: [&str; 7] = [
+    "/semaines/{id}/imports",
+    "/media/{*key}",
+    "/regie/cameras/{id}/vignette",
+    "/regie/cameras/{id}/flux.m3u8",
+    "/regie/cameras/{id}/flux/{recording}/{file}",
+    "/connexion",
+    "/bienvenue/{token}",
+];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
@@ -173,6 +184,9 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     let metrics = app.metrics();
     let routed = Routed { method, route: route.clone() };
     metrics.seconds.get_or_create(&routed).observe(asked.elapsed().as_secs_f64());
+    let is_fault = response.extensions().get::<Problem>().is_some_and(Problem::is_fault);
+    let took = (!OWN_TIME.contains(&route.as_str())).then(|| asked.elapsed());
+    app.alerts.answered(is_fault, took);
     let status = response.status().as_u16();
     metrics.answered.get_or_create(&Answered { method, route, status }).inc();
     response

@@ -190,6 +190,11 @@ impl Problem {
         )
     }
 
+    /// Whether the house failed, and did not merely refuse: what it refuses has no cause for the log.
+    pub(super) const fn is_fault(&self) -> bool {
+        self.cause.is_some()
+    }
+
     fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::unauthenticated(),
@@ -307,6 +312,8 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
         headers.remove(ALLOW);
     }
     *response.body_mut() = Body::from(body);
+    // For whoever counts.
+    response.extensions_mut().insert(problem);
     response
 }
 

@@ -1,5 +1,6 @@
 //! Doors without people: the clock and the queue. Thin: translate, call one use case, translate back.
 
+pub mod alert_keeper;
 pub mod aligner;
 pub mod audience_listener;
 pub mod board_keeper;

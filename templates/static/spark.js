@@ -5,6 +5,7 @@
 //  data-live       milliseconds between two looks at itself, while it holds or is data-under-way
 //  data-upload     a form whose files show their progress
 //  data-copy       copies a field
+//  data-alert      the line that says what is wrong, kept as it is while the page stays open
 
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -201,6 +202,21 @@
     request.setRequestHeader("accept", "application/json");
     request.send(new FormData(form));
   };
+
+  // A page that stays open for hours learns of an alert as one that was just opened.
+  const ALERT_EVERY_MS = 15000;
+  const watch = () => setTimeout(async () => {
+    const line = $("[data-alert]");
+    try {
+      if (line && !document.hidden) {
+        const { page, status } = await read("/alertes/bandeau");
+        const fresh = $("[data-alert]", page);
+        if (status < 400 && fresh && fresh.innerHTML !== line.innerHTML) line.replaceWith(fresh);
+      }
+    } catch { /* The next look may see it. */ }
+    watch();
+  }, ALERT_EVERY_MS);
+  if ($("[data-alert][data-watched]")) watch();
 
   wake(document);
   if (new URLSearchParams(location.search).has("dit")) history.replaceState(history.state, "", clean(location.href));

@@ -1,6 +1,7 @@
 //! Memory twins of every port: they keep the same promises as the real systems (one contract suite runs against
 //! both), decide time and chance, and fail on request.
 
+mod alerts;
 mod audience;
 mod chat_reader;
 mod clock;
@@ -21,6 +22,7 @@ mod spool;
 mod vault;
 mod viewer_samples;
 
+pub use alerts::{MemoryAlerts, MemoryHerald};
 pub use chat_reader::MemoryChatReader;
 pub use clock::MemoryClock;
 pub use database::MemoryDatabase;

@@ -1,5 +1,6 @@
 //! PostgreSQL: the logs, the queue, the cards and the people, in one database.
 
+mod alerts;
 mod audience;
 pub mod backup;
 pub mod cluster;
@@ -21,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::domain::media::{MediaKey, MediaObject};
 use crate::ports::PortError;
 
+pub use alerts::PostgresAlerts;
 pub use audience::PostgresAudienceLog;
 pub use footage_index::PostgresFootageIndex;
 pub use jobs::PostgresJobQueue;

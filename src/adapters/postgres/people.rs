@@ -172,6 +172,10 @@ impl People for PostgresPeople {
             .execute(&mut *tx)
             .await
             .map_err(while_doing("close a person's links"))?;
+        sqlx::query!("delete from push_devices where person = $1", id)
+            .execute(&mut *tx)
+            .await
+            .map_err(while_doing("forget a person's browsers"))?;
         Ok(self.ledger.commit_with(tx, event.into()).await?)
     }
 

@@ -3,6 +3,7 @@
 //! A key `listen` of `[web]` is `SPARK_WEB_LISTEN` in the environment. `SPARK_WEB_LISTEN_FILE` names a file that holds
 //! the value, for secrets. `DATABASE_URL` is short for `SPARK_DATABASE_URL`.
 
+mod alerts;
 mod record;
 mod resources;
 
@@ -16,6 +17,7 @@ use crate::adapters::twitch::TwitchSettings;
 use crate::domain::moments::params::Params;
 use crate::ports::vault::Secret;
 
+pub(crate) use alerts::AlertsConfig;
 pub(crate) use record::{RecordConfig, Run, SrtAt};
 pub(crate) use resources::{ResourcesConfig, Switch};
 
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     pub twitch: TwitchConfig,
     pub record: RecordConfig,
     pub resources: ResourcesConfig,
+    pub alerts: AlertsConfig,
     pub logs: LogsConfig,
 }
 

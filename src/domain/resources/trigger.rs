@@ -106,6 +106,11 @@ impl Action {
             Self::Alert => "alert",
         }
     }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
 }
 
 /// A level with what follows from it.

@@ -176,6 +176,11 @@ impl Resources {
         self.0.standing.borrow().is_on(action)
     }
 
+    /// How long ago the governor spoke last; since the beginning when it never did.
+    pub fn governed_ago(&self) -> Duration {
+        locked(&self.0.governed_at).map_or_else(|| self.0.since.elapsed(), |at| at.elapsed())
+    }
+
     /// How the machine does now.
     pub fn standing(&self) -> Standing {
         self.0.standing.borrow().clone()

@@ -1,6 +1,7 @@
 //! The pages, one file a feature; `declare` says who may call what.
 
 mod accounts;
+mod alerts;
 mod channels;
 mod clips;
 mod direct;
@@ -91,6 +92,14 @@ pub(super) fn declare(routes: Routes) -> Routes {
         .post("/travaux/{id}/annuler", Access::Needs(ManageJobs), jobs::cancel)
         .get("/sante", Access::Needs(SeeHealth), health::show)
         .get("/ressources", Access::Needs(SeeHealth), resources::show)
+        .get("/alertes", Access::Needs(SeeHealth), alerts::show)
+        .get("/alertes/bandeau", Access::Needs(SeeHealth), alerts::banner)
+        .get("/alertes/derniere.json", Access::Needs(SeeHealth), alerts::latest)
+        .post("/alertes/{id}/prendre", Access::Needs(SeeHealth), alerts::take)
+        .post("/alertes/essai", Access::Needs(SeeHealth), alerts::rehearse)
+        .post("/alertes/appareils", Access::Needs(SeeHealth), alerts::add_device)
+        .post("/alertes/appareils/oublier", Access::Needs(SeeHealth), alerts::remove_device)
+        .get("/reveil.js", Access::Public, alerts::worker)
         .get("/connexion", Access::Public, accounts::login_page)
         .post("/connexion", Access::Public, accounts::login)
         .get("/bienvenue/{token}", Access::Public, accounts::welcome_page)

@@ -3,6 +3,8 @@
 use askama::filters::HtmlSafe;
 
 use crate::domain::accounts::Permission;
+use crate::domain::alerts::Weight;
+use crate::use_cases::alerts::words::title;
 use crate::web::{User, asset};
 
 /// A place of the navigation.
@@ -39,6 +41,22 @@ impl Shell {
         Self { user: user.clone(), here, said: None }
     }
 
+    /// On the page of alerts itself, which tells them anyway.
+    #[must_use]
+    pub(super) fn without_alert(mut self) -> Self {
+        self.user.alert = None;
+        self
+    }
+
+    /// What is wrong and waits for a person: its title, a word on the others, and its class.
+    pub(super) fn alert(&self) -> Option<(String, String, &'static str)> {
+        let (incident, count) = self.user.alert.as_ref()?;
+        let is_urgent = incident.topic.weight() == Weight::Urgent;
+        let class = if is_urgent { "bad" } else { "warn" };
+        let more = if *count > 1 { format!("et {} de plus", count - 1) } else { String::new() };
+        Some((title(incident.topic), more, class))
+    }
+
     /// With the sentence behind the code that a redirect left in the address; an unknown code says nothing.
     pub(super) fn saying(user: &User, here: Place, code: Option<&str>) -> Self {
         Self { said: code.and_then(sentence), ..Self::new(user, here) }
@@ -63,6 +81,10 @@ impl Shell {
 
     pub(super) fn is_me(&self) -> bool {
         self.here == Place::Me
+    }
+
+    pub(super) fn may_see_health(&self) -> bool {
+        self.user.may(Permission::SeeHealth)
     }
 
     pub(super) fn may_open_week(&self) -> bool {
@@ -138,6 +160,10 @@ fn sentence(code: &str) -> Option<&'static str> {
         "camera-retiree" => "La caméra est retirée, sa clé est éteinte.",
         "role-change" => "Le rôle est changé.",
         "compte-ferme" => "Le compte est fermé et ses données personnelles effacées.",
+        "alerte-prise" => "C'est noté : vous vous en occupez.",
+        "alerte-finie" => "C'est déjà fini, ou quelqu'un s'en occupe.",
+        "essai-parti" => "L'essai est parti par toutes les voies.",
+        "essai-refuse" => "L'essai n'est pas parti partout : voyez les voies marquées.",
         "sessions-fermees" => "Les autres sessions sont fermées.",
         _ => return None,
     })
