@@ -9,6 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use process::{Ended, Home, Running, count, is_alive, renderers_of, signal, until};
+use spark::domain::job::Lane;
 use sqlx::PgPool;
 
 /// Longest time from a kill until its job is in other hands.
@@ -251,17 +252,20 @@ async fn a_killed_renderer_costs_one_try() {
 async fn a_hostile_clip_costs_one_failed_job_and_the_others_go_on() {
     let home = Home::on_shared_server().await;
     let pool = home.pool().await;
-    // Somebody else's render keeps the lane busy until both clips are cut and one is replaced.
-    let busy = uuid::Uuid::new_v4();
-    sqlx::query(
-        "insert into jobs (id, kind, lane, dedupe_key, body, state, attempt, lease_until)
-         values ($1, 'clips.render', 'render', 'busy', $2, 'running', 1, now() + interval '1 hour')",
-    )
-    .bind(busy)
-    .bind(serde_json::json!({"job": "render_reel", "clip": busy}))
-    .execute(&pool)
-    .await
-    .expect("keep the lane busy");
+    // Somebody else's renders keep the lane busy until both clips are cut and one is replaced.
+    for _ in 0..Lane::Render.running_max() {
+        let busy = uuid::Uuid::new_v4();
+        sqlx::query(
+            "insert into jobs (id, kind, lane, dedupe_key, body, state, attempt, lease_until)
+             values ($1, 'clips.render', 'render', $2, $3, 'running', 1, now() + interval '1 hour')",
+        )
+        .bind(busy)
+        .bind(format!("busy {busy}"))
+        .bind(serde_json::json!({"job": "render_reel", "clip": busy}))
+        .execute(&pool)
+        .await
+        .expect("keep the lane busy");
+    }
     let talk = process::talk_with_moments_at(110, &[15.0, 95.0]);
     let chat = home.write("chat.json", process::twitch_downloader(&talk));
     let import = home.start_import(&process::long_video(), &chat);
@@ -275,7 +279,8 @@ async fn a_hostile_clip_costs_one_failed_job_and_the_others_go_on() {
     let mut bytes = fs::read(&hostile).expect("read the clip");
     bytes[64..].fill(0xff);
     fs::write(&hostile, bytes).expect("replace the clip");
-    sqlx::query("delete from jobs where id = $1").bind(busy).execute(&pool).await.expect("free it");
+    let free = "delete from jobs where dedupe_key like 'busy %'";
+    sqlx::query(free).execute(&pool).await.expect("free the lane");
 
     let said = import.ended().well();
 

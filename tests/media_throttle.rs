@@ -290,6 +290,33 @@ async fn no_more_renders_start_than_there_is_memory_for() {
     assert_eq!(all.len(), 1, "all are the same reel");
 }
 
+/// Ten renders of 4K pictures in four gigabytes. Minutes on two cores: `SPARK_DRILLS=long` runs it, as `make soak` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_large_renders_stay_below_the_line_of_four_gigabytes() {
+    if std::env::var_os("SPARK_DRILLS").is_none_or(|word| word != "long") {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let folder = Folder::new();
+    let (source, capacity) = (folder.file("source.mp4"), 4 << 30);
+    let encoder = "-vf scale=3840:2160 -c:v libx264 -preset ultrafast -g 60 -c:a aac";
+    make(&source, 90, 30, BEEPS, encoder);
+    let ceiling = (0.8 * capacity as f64) as u64;
+    let queue = (source.as_path(), 3.0, 10);
+    let begun = Instant::now();
+    let admitted = render_many(&folder, queue, capacity, true).await;
+    println!(
+        "| ten 4K renders in 4 GB | {} MB at most (line {} MB), done after {:.0} s |",
+        admitted >> 20,
+        ceiling >> 20,
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(admitted <= ceiling, "{} MB of {} MB", admitted >> 20, capacity >> 20);
+    let free = render_many(&folder, queue, capacity, false).await;
+    println!("| the same without admission | {} MB at most |", free >> 20);
+    assert!(free > ceiling, "without admission {} MB only: nothing was proven", free >> 20);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_render_that_never_fits_is_refused_in_words() {
     let _alone = ALONE.lock().await;

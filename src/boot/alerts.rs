@@ -54,11 +54,9 @@ pub(crate) fn alerts(config: &Config, pool: &PgPool, clock: &Arc<dyn Clock>) -> 
 fn mail_settings(settings: &AlertsConfig) -> Result<Option<MailSettings>> {
     match (&settings.smtp, &settings.mail_from, &settings.mail_to) {
         (None, None, None) => Ok(None),
-        (Some(server), Some(from), Some(to)) => Ok(Some(MailSettings {
-            server: server.clone(),
-            from: from.clone(),
-            to: to.clone(),
-        })),
+        (Some(server), Some(from), Some(to)) => {
+            Ok(Some(MailSettings { server: server.clone(), from: from.clone(), to: to.clone() }))
+        }
         _ => bail!("mails need all of smtp, mail_from and mail_to under [alerts], or none of them"),
     }
 }

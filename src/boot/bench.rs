@@ -11,12 +11,17 @@ use crate::adapters::postgres::PostgresAudienceLog;
 use crate::adapters::recorder::LocalRecorder;
 use crate::bench::audience::{Evening, Plan};
 use crate::bench::idle::{IDLE_MB_MAX, READY_S_MAX};
-use crate::boot::cli::{AudienceArgs, Bench, CeilingArgs, RecordBenchArgs};
+use crate::boot::cli::{AudienceArgs, Bench, CeilingArgs, ReconnectArgs, RecordBenchArgs};
 use crate::boot::config::Config;
+use crate::boot::serve::raise_open_files;
 use crate::boot::wire::{Database, House};
 use crate::domain::clips::reel_plan::{Layout, ReelPlan};
+use crate::domain::resources::CEILING;
 use crate::ports::audience_log::AudienceLog;
 use crate::rehearsal::cameras::Film;
+
+/// Longest a browser that comes back may wait for its page, in seconds (reliability sheet, fault 19).
+const ACCEPTED_S_MAX: f64 = 10.0;
 
 /// Runs a measurement. None needs the house itself: each looks at spark from outside, or at pure code.
 pub(crate) fn bench(what: &Bench) -> Result<()> {
@@ -26,6 +31,7 @@ pub(crate) fn bench(what: &Bench) -> Result<()> {
         }
         Bench::Media => media()?,
         Bench::Audience(args) => audience(args)?,
+        Bench::Reconnect(args) => reconnect(args)?,
         Bench::Record(args) => record(args)?,
         Bench::Ceiling(args) => ceiling(args)?,
         Bench::Sampler => crate::bench::ceiling::sample()?,
@@ -80,6 +86,38 @@ fn audience(args: &AudienceArgs) -> Result<()> {
         anyhow::ensure!(report.is_held(books), "a bar was missed");
         Ok(())
     })
+}
+
+/// All live pages come back at once to a server of its own.
+fn reconnect(args: &ReconnectArgs) -> Result<()> {
+    raise_open_files();
+    let (program, folder) = (program()?, Scratch::make()?);
+    let plan = Plan { seconds: 0, clients: args.clients.into(), rate: 0 };
+    let storm = runtime()?.block_on(async {
+        let mut evening = Evening::begin(&program, &folder.0, Path::new(""), plan, &[]).await?;
+        let storm = evening.storm(&program).await;
+        evening.end().await?;
+        anyhow::Ok(storm?)
+    })?;
+    println!("live pages cut and back:             {}", storm.clients);
+    println!(
+        "back after the cut:                  {:.1} s half, {:.1} s p99, {:.1} s all",
+        storm.half_s, storm.most_s, storm.all_s
+    );
+    println!(
+        "longest from a try to its page:      {:.2} s (bar: {ACCEPTED_S_MAX} s)",
+        storm.accepted_s
+    );
+    println!("refused in words, failed:            {}, {}", storm.refused, storm.failed);
+    println!(
+        "busiest 5 s of the machine:          {:.1} % with the browsers on it, {:.1} % the server alone (bar: {:.0} %)",
+        storm.host * 100.0,
+        storm.server * 100.0,
+        CEILING * 100.0
+    );
+    let is_held = storm.accepted_s <= ACCEPTED_S_MAX && storm.server <= CEILING;
+    anyhow::ensure!(is_held, "a bar was missed");
+    Ok(())
 }
 
 /// Everything at once on a server of its own, with the governor of the renders and without.
@@ -209,7 +247,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn media() -> Result<()> {
     use crate::adapters::ffmpeg::{EngineSettings, FfmpegEngine, bench};
     let folder = Scratch::make()?;
-    let fonts_dir = crate::boot::wire::lay_out_fonts(&folder.0)?;
+    let fonts_dir = crate::boot::fonts::lay_out_fonts(&folder.0)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let engine = FfmpegEngine::new(EngineSettings::new(program()?))?;

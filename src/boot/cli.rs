@@ -290,6 +290,8 @@ pub(crate) enum Bench {
     /// Says ten times a second how busy the machine is; started by another measurement
     #[command(hide = true)]
     Sampler,
+    /// What a server goes through when all live pages lose their line at once and come back as they were told to
+    Reconnect(ReconnectArgs),
     /// How many messages a second go from Twitch's sockets to the live pages, how late, and at what cost
     Audience(AudienceArgs),
 }
@@ -324,6 +326,13 @@ pub(crate) struct CeilingArgs {
     /// Messages a second, on 12 channels together
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(12..=10_000))]
     pub rate: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconnectArgs {
+    /// Live pages that are open
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u16).range(1..=7_000))]
+    pub clients: u16,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod channels;
 mod cli;
 mod config;
 mod doctor;
+mod fonts;
 mod import;
 mod keep;
 mod listen;

@@ -144,7 +144,7 @@ pub(super) async fn write_stream(folder: &Path, minutes: u32) -> Result<(PathBuf
     }
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make `{}`", folder.display()))?;
-    let fonts = crate::boot::wire::lay_out_fonts(folder)?;
+    let fonts = crate::boot::fonts::lay_out_fonts(folder)?;
     let bar = ProgressBar::new(1_000);
     bar.set_style(ProgressStyle::with_template(
         "     {bar:30} {percent:>3} %  {elapsed} gone, left {eta}",

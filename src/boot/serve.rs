@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::host::{HostRoot, sweep_orphans};
 use crate::adapters::postgres::cluster::Cluster;
 use crate::boot::config::{Config, Run};
 use crate::boot::recorder_child::RecorderChild;
@@ -58,6 +60,8 @@ impl Server {
                 config.web.listen
             )
         })?;
+        raise_open_files();
+        sweep_orphans(&HostRoot::default());
         let mut house = House::open(config, None).await?;
         house.local_store.clear_leftovers()?;
         let url = match &config.web.public_url {
@@ -68,6 +72,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(crate::workers::follower::run(house.reactions.clone(), stop.clone()));
         house.keep_below_ceiling(config, &mut tasks, &stop)?;
+        house.keep_history(&mut tasks, &stop)?;
         house.keep_alert(config, &mut tasks, &stop);
         tasks.spawn(crate::workers::job_runner::run(
             house.jobs.clone(),
@@ -113,7 +118,8 @@ impl Server {
             tasks.spawn(keep_running(cluster, stop.clone()));
         }
         let (router, _) = crate::web::router(&App::new(house.web_parts(config)?));
-        let (web_stop, limits) = (stop.clone(), ServerLimits::default());
+        let (web_stop, mut limits) = (stop.clone(), ServerLimits::default());
+        limits.connections = connections_max(limits.connections);
         tasks.spawn(async move {
             if let Err(error) = crate::web::serve(listener, router, limits, web_stop).await {
                 tracing::error!(%error, "the pages stopped");
@@ -165,6 +171,21 @@ pub(crate) async fn keep_running(cluster: Arc<Cluster>, stop: CancellationToken)
             tracing::error!(%error, "the private PostgreSQL does not run");
         }
     }
+}
+
+/// Lets this process hold as many files and sockets open as it may: the usual limit is a thousand. What it cannot have, it does
+/// without.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Connections that may be open at once: the usual limit, or half of the files this process may hold.
+fn connections_max(usual: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    files.and_then(|files| usize::try_from(files / 2).ok()).map_or(usual, |half| half.min(usual))
 }
 
 /// How often files that nobody went on with are looked for.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rust_embed::Embed;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
@@ -22,12 +21,13 @@ use crate::adapters::local_store::LocalStore;
 use crate::adapters::postgres::cluster::{Binaries, Cluster};
 use crate::adapters::postgres::{
     PostgresAudienceLog, PostgresFootageIndex, PostgresJobQueue, PostgresLedger, PostgresListeners,
-    PostgresPeople, PostgresShelves, PostgresVault, PostgresViewerSamples,
+    PostgresMachine, PostgresPeople, PostgresShelves, PostgresVault, PostgresViewerSamples,
 };
 use crate::adapters::recorder::LocalRecorder;
 use crate::adapters::twitch::eventsub::EventsubSource;
 use crate::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity};
 use crate::boot::config::{Config, Listen, Switch, search_path};
+use crate::boot::fonts::lay_out_fonts;
 use crate::boot::listen;
 use crate::boot::resources::Watch;
 use crate::domain::resources::trigger::Triggers;
@@ -39,8 +39,8 @@ use crate::ports::listeners::Listeners;
 use crate::ports::media_store::MediaStore;
 use crate::ports::renders::{Admission, OpenDoor};
 use crate::ports::shelves::Shelves;
-use crate::use_cases::alerts::Alerts;
 use crate::use_cases::accounts::{Accounts, Passwords};
+use crate::use_cases::alerts::Alerts;
 use crate::use_cases::audience::Audience;
 use crate::use_cases::audience::boards::Boards;
 use crate::use_cases::audience::channels::Channels;
@@ -318,6 +318,31 @@ impl House {
         Ok(())
     }
 
+    /// Keeps the past of the machine and reads what is not the machine's own, until `stop`. Gives what must end before the house
+    /// closes.
+    pub(crate) fn keep_history(
+        &self,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let kept = Arc::new(PostgresMachine::new(self.pool.clone()));
+        let (resources, clock) = (self.resources.clone(), self.clock.clone());
+        tasks.spawn(crate::workers::resource_history::run(
+            resources.clone(),
+            kept,
+            clock,
+            stop.clone(),
+        ));
+        let runtime = tokio::runtime::Handle::current();
+        let meter = crate::workers::queue_meter::start(runtime, resources, stop.clone())
+            .context("cannot start to measure how long requests wait")?;
+        tasks.spawn(async move {
+            // It ends within a probe of `stop`.
+            let _ = tokio::task::spawn_blocking(move || meter.join()).await;
+        });
+        Ok(())
+    }
+
     /// Has people told of what is wrong, until `stop`.
     pub(crate) fn keep_alert(
         &self,
@@ -365,6 +390,7 @@ impl House {
                 upload_bytes_max: config.web.upload_bytes_max,
                 engine: engine_skills(),
                 hours_a_day: config.record.hours_a_day,
+                plan: config.resources.plan.plan().cloned(),
             },
         })
     }
@@ -447,31 +473,3 @@ fn link_key(data: &Path, clock: &dyn Clock) -> Result<[u8; 32]> {
 pub(crate) fn media_folder(config: &Config) -> PathBuf {
     config.data.folder.join("media")
 }
-
-/// The fonts for titles, carried in the binary and laid out where the renderer can read them.
-pub(crate) fn lay_out_fonts(data: &Path) -> Result<PathBuf> {
-    let folder = data.join("fonts");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make `{}`", folder.display()))?;
-    for name in TitleFonts::iter().filter(|name| name.ends_with(".ttf")) {
-        let Some(font) = TitleFonts::get(&name) else { continue };
-        let path = folder.join(&*name);
-        if std::fs::read(&path).is_ok_and(|standing| standing == *font.data) {
-            continue;
-        }
-        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-        std::fs::write(&temporary, &font.data)
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .with_context(|| format!("cannot lay out the font `{}`", path.display()))?;
-    }
-    Ok(folder)
-}
-
-/// The title fonts this binary carries.
-pub(crate) fn font_names() -> Vec<String> {
-    TitleFonts::iter().filter_map(|name| name.strip_suffix(".ttf").map(str::to_owned)).collect()
-}
-
-#[derive(Embed)]
-#[folder = "media/fonts"]
-struct TitleFonts;

@@ -20,6 +20,7 @@ pub mod platform;
 pub mod recorder;
 pub mod relay;
 pub mod renders;
+pub mod resource_minutes;
 pub mod shelves;
 pub mod spool;
 pub mod vault;

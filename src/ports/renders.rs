@@ -8,6 +8,9 @@ use async_trait::async_trait;
 
 use crate::domain::resources::admission::{Profile, Refusal};
 
+/// The variable by which a child says whose it is: the process id of its parent. Who starts finds those whose parent is gone.
+pub const PARENT_MARK: &str = "CHILD_OF_SPARK";
+
 /// The renders of this process that run now. Interactive cuts and glances are none of them.
 pub trait Renders: Send + Sync {
     /// CPU time they took since this was asked last; none when there are none.

@@ -8,6 +8,7 @@ use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 
 use crate::domain::accounts::Permission;
+use crate::domain::resources::plan::Plan;
 use crate::ports::audience_source::Mailbox;
 use crate::ports::clock::Clock;
 use crate::ports::host::Tenants;
@@ -42,7 +43,7 @@ const ENVELOPE_BYTES_MAX: usize = 1024 * 1024;
 const UPLOADS_AT_ONCE: usize = 4;
 
 /// What a person may set about the web.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where people find us, such as `https://spark.example`; none when we are found by whatever address was typed.
     pub base_url: Option<String>,
@@ -56,6 +57,8 @@ pub struct Settings {
     pub engine: EngineSkills,
     /// How many hours of a villa day the cameras send.
     pub hours_a_day: u8,
+    /// The hosting plan in the settings, if there is one.
+    pub plan: Option<Plan>,
 }
 
 /// The media engine as it was found at the start.
@@ -77,6 +80,7 @@ impl Default for Settings {
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
             engine: EngineSkills::default(),
             hours_a_day: 8,
+            plan: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod keeping;
 mod process;
 mod recorder;
 mod relay;
+mod small_disk;
 mod srt;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,8 +13,9 @@ use spark::adapters::clock::SystemClock;
 use spark::adapters::host::LinuxHost;
 use spark::adapters::local_store::LocalStore;
 use spark::adapters::memory::{
-    MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryFootageIndex, MemoryMachine,
-    MemoryMediaEngine, MemoryPeople, MemoryRecorder, MemorySpool, MemoryVault, MemoryViewerSamples,
+    MemoryAlerts, MemoryChatReader, MemoryClock, MemoryDatabase, MemoryDvr, MemoryFootageIndex,
+    MemoryHerald, MemoryMachine, MemoryMediaEngine, MemoryPeople, MemoryRecorder, MemorySpool,
+    MemoryVault, MemoryViewerSamples,
 };
 use spark::adapters::twitch::{HelixLimits, TwitchHelix, TwitchIdentity, TwitchSettings};
 use spark::domain::accounts::{AccountEvent, EmailAddress, Role};
@@ -31,6 +32,7 @@ use spark::ports::clock::Clock;
 use spark::ports::media_store::MediaStore;
 use spark::ports::people::{Joining, OneTimeLink, People, Person, Session};
 use spark::use_cases::accounts::{Accounts, Passwords};
+use spark::use_cases::alerts::{AlertParts, Alerts};
 use spark::use_cases::audience::Audience;
 use spark::use_cases::audience::boards::Boards;
 use spark::use_cases::audience::channels::Channels;
@@ -276,6 +278,7 @@ fn parts(
     };
     let footage = CameraFootage { footage: Arc::new(MemoryDvr::default()), clock: clock.clone() };
     let index = Arc::new(MemoryFootageIndex::default());
+    let alerts = Arc::new(MemoryAlerts::new(people.clone()));
     let glances = Glances::new(footage.clone(), engine.clone(), store.clone());
     let triggers = Triggers::try_new(usual()).expect("the usual triggers");
     let resources = Resources::new(Arc::new(machine.clone()), triggers);
@@ -330,6 +333,15 @@ fn parts(
         },
         footage,
         glances,
+        alerts: Alerts::new(AlertParts {
+            incidents: alerts.clone(),
+            devices: alerts,
+            heralds: vec![Arc::new(MemoryHerald::default())],
+            clock: clock.clone(),
+            quiet: None,
+            link: None,
+            push_key: Some("BPush".into()),
+        }),
         resources,
         tenants: Arc::new(machine.clone()),
         audience: audience.clone(),

@@ -1,6 +1,7 @@
 //! The door for people, on a real server: who gets in, what stays out, what goes through.
 
 mod access;
+mod alerts;
 mod channels;
 mod direct;
 mod forms;

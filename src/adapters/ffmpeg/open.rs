@@ -254,5 +254,8 @@ pub(super) fn frame_rate(track: &Track) -> Ratio {
             && near(average, guessed, 0.002);
         return if told { guessed } else { rate };
     }
-    if near(average, guessed, 0.01) { guessed } else { average }
+    // An encoder that drops pictures brings the average below the rate it keeps.
+    let is_usual = USUAL.iter().any(|(num, den)| guessed == Ratio::new(*num, *den));
+    let has_dropped = is_usual && average.value() < guessed.value() && near(average, guessed, 0.05);
+    if has_dropped || near(average, guessed, 0.01) { guessed } else { average }
 }

@@ -29,7 +29,9 @@ pub struct MailSettings {
 /// Why no mail can be sent with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum MailSettingsError {
-    #[error("the mail server cannot be read: write smtps://user:password@host:465, or smtp://user:password@host:587?tls=required")]
+    #[error(
+        "the mail server cannot be read: write smtps://user:password@host:465, or smtp://user:password@host:587?tls=required"
+    )]
     Server(#[source] SmtpError),
     #[error("`{0}` is no address for mails: write spark@example.org or SPARK <spark@example.org>")]
     Address(String),
@@ -69,7 +71,9 @@ impl MailHerald {
             .date(notice.at.into());
         message = match notice.turn {
             Turn::Opening => message.message_id(Some(opening)),
-            Turn::Ending => message.message_id(None).in_reply_to(opening.clone()).references(opening),
+            Turn::Ending => {
+                message.message_id(None).in_reply_to(opening.clone()).references(opening)
+            }
         };
         for to in self.to.iter() {
             message = message.to(to.clone());
@@ -85,9 +89,8 @@ impl Herald for MailHerald {
     }
 
     async fn tell(&self, notice: &Notice) -> Result<(), PortError> {
-        let message = self
-            .message(notice)
-            .map_err(|error| PortError::lasting("write a mail", error))?;
+        let message =
+            self.message(notice).map_err(|error| PortError::lasting("write a mail", error))?;
         match self.server.send(message).await {
             Ok(_) => Ok(()),
             // What the server refuses for good, it refuses again.

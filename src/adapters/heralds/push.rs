@@ -149,13 +149,17 @@ impl PushHerald {
             None => host == *service,
         });
         (endpoint.scheme() == "https" && endpoint.port().is_none() && is_known)
-            || self.also.as_ref().is_some_and(|also| endpoint.origin().ascii_serialization() == *also)
+            || self
+                .also
+                .as_ref()
+                .is_some_and(|also| endpoint.origin().ascii_serialization() == *also)
     }
 
     async fn wake(&self, device: &Device, notice: &Notice) -> Result<(), PortError> {
         let doing = "wake a browser";
         let forget = async || self.devices.remove(&device.endpoint).await;
-        let Some(endpoint) = Url::parse(&device.endpoint).ok().filter(|it| self.is_trusted(it)) else {
+        let Some(endpoint) = Url::parse(&device.endpoint).ok().filter(|it| self.is_trusted(it))
+        else {
             tracing::warn!("a browser's push service is none that is known: it is forgotten");
             return forget().await;
         };

@@ -21,7 +21,9 @@ const OVER: u32 = 0x003F_A96B;
 /// Why a webhook cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    #[error("the webhook is no address: copy it from the channel's settings, it begins with https://")]
+    #[error(
+        "the webhook is no address: copy it from the channel's settings, it begins with https://"
+    )]
     Address,
     #[error("cannot speak to webhooks")]
     Client(#[source] reqwest::Error),

@@ -4,6 +4,7 @@ mod cgroup;
 mod cpu;
 mod injected;
 mod meters;
+mod orphans;
 mod root;
 mod space;
 mod tenants;
@@ -12,6 +13,7 @@ mod traffic;
 pub use cpu::LinuxCpuClock;
 pub use injected::{InjectedCpuClock, InjectedMeters};
 pub use meters::LinuxMeters;
+pub use orphans::sweep_orphans;
 pub use root::HostRoot;
 pub use tenants::LinuxTenants;
 

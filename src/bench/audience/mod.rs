@@ -5,6 +5,7 @@
 
 mod browser;
 mod readers;
+mod reconnect;
 mod report;
 mod twurple;
 
@@ -23,6 +24,7 @@ use crate::ports::PortError;
 use crate::ports::audience_log::AudienceLog;
 use crate::rehearsal::twitch::{Act, ActError, Person, PretendTwitch, Settings, StartError};
 
+pub use reconnect::Storm;
 pub use report::Report;
 
 /// Channels that speak.

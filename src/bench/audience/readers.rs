@@ -143,7 +143,7 @@ impl Readers {
     }
 }
 
-async fn connect(
+pub(super) async fn connect(
     house: SocketAddr,
     cookie: &str,
     channel: &str,

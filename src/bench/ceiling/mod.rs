@@ -2,7 +2,7 @@
 //! pages are open, renders wait without end, and somebody else's load comes and goes. The same without the governor breaks it.
 
 mod foreign;
-mod sampler;
+pub(super) mod sampler;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -39,14 +39,14 @@ fn busy_s() -> io::Result<f64> {
 }
 
 /// A sampler at work.
-pub(super) struct Sampler {
+pub(in crate::bench) struct Sampler {
     child: Child,
     reading: JoinHandle<Vec<(f64, f64)>>,
     cores: f64,
 }
 
 impl Sampler {
-    pub(super) fn start(program: &Path) -> io::Result<Self> {
+    pub(in crate::bench) fn start(program: &Path) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(["bench", SAMPLER])
             .stdin(Stdio::null())
@@ -66,7 +66,7 @@ impl Sampler {
     }
 
     /// Ends it, and says what it saw.
-    pub(super) fn end(mut self) -> io::Result<Seen> {
+    pub(in crate::bench) fn end(mut self) -> io::Result<Seen> {
         self.child.kill()?;
         self.child.wait()?;
         let samples = self.reading.join().map_err(|_| io::Error::other("nobody read on"))?;
@@ -75,14 +75,14 @@ impl Sampler {
 }
 
 /// When it was looked, and busy seconds so far.
-pub(super) struct Seen {
+pub(in crate::bench) struct Seen {
     samples: Vec<(f64, f64)>,
     cores: f64,
 }
 
 impl Seen {
     /// The busiest window of this length, as a share of the machine; wherever it begins.
-    pub(super) fn worst(&self, length_s: f64) -> f64 {
+    pub(in crate::bench) fn worst(&self, length_s: f64) -> f64 {
         let mut worst: f64 = 0.0;
         let mut end = 0;
         for (begin, (from, before)) in self.samples.iter().enumerate() {
@@ -96,7 +96,7 @@ impl Seen {
         worst
     }
 
-    pub(super) fn mean(&self) -> f64 {
+    pub(in crate::bench) fn mean(&self) -> f64 {
         match (self.samples.first(), self.samples.last()) {
             (Some((from, before)), Some((to, after))) if to > from => {
                 (after - before) / (to - from) / self.cores

@@ -150,11 +150,7 @@ mod tests {
     const CPU: Topic = Topic::Ceiling(Resource::Cpu);
 
     fn cpu(share: f64) -> Condition {
-        Condition {
-            topic: CPU,
-            figure: Some(share),
-            slowed: BTreeSet::from([Action::StopRenders]),
-        }
+        Condition { topic: CPU, figure: Some(share), slowed: BTreeSet::from([Action::StopRenders]) }
     }
 
     /// What is told of a run of seconds in each of which the topic is reported or not.

@@ -37,9 +37,8 @@ impl FromStr for QuietHours {
     fn from_str(text: &str) -> Result<Self, QuietHoursError> {
         let refused = || QuietHoursError(text.to_owned());
         let (from, to) = text.split_once('-').ok_or_else(refused)?;
-        let time = |part: &str| {
-            NaiveTime::parse_from_str(part.trim(), "%H:%M").map_err(|_| refused())
-        };
+        let time =
+            |part: &str| NaiveTime::parse_from_str(part.trim(), "%H:%M").map_err(|_| refused());
         let (from, to) = (time(from)?, time(to)?);
         if from == to {
             return Err(refused());

@@ -6,7 +6,9 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::domain::resources::{CEILING, Resource};
 
-/// Minutes that are remembered: a week.
+/// How long minutes are remembered.
+pub const KEPT_FOR: TimeDelta = TimeDelta::days(7);
+/// So many minutes.
 const MINUTES_MAX: usize = 7 * 24 * 60;
 /// A trend is taken over so many minutes at most, and of so many at least.
 const TREND_MINUTES: usize = 60;
@@ -21,6 +23,14 @@ pub struct Minute {
     pub mean: f64,
     pub most: f64,
     looks: u32,
+    is_kept: bool,
+}
+
+impl Minute {
+    /// One that was kept by an earlier process.
+    pub const fn kept(at: DateTime<Utc>, mean: f64, most: f64) -> Self {
+        Self { at, mean, most, looks: 1, is_kept: true }
+    }
 }
 
 /// What was seen of all resources.
@@ -40,10 +50,48 @@ impl History {
             }
             Some(last) if last.at > minute => {}
             _ => {
-                minutes.push_back(Minute { at: minute, mean: share, most: share, looks: 1 });
+                let (mean, most) = (share, share);
+                minutes.push_back(Minute { at: minute, mean, most, looks: 1, is_kept: false });
                 if minutes.len() > MINUTES_MAX {
                     minutes.pop_front();
                 }
+            }
+        }
+    }
+
+    /// Takes up what an earlier process kept: minutes before those that are known here.
+    pub fn restore(&mut self, past: Vec<(Resource, Minute)>) {
+        let mut by_resource: BTreeMap<Resource, Vec<Minute>> = BTreeMap::new();
+        for (resource, minute) in past {
+            by_resource.entry(resource).or_default().push(minute);
+        }
+        for (resource, mut past) in by_resource {
+            let minutes = self.0.entry(resource).or_default();
+            let first = minutes.front().map(|it| it.at);
+            past.retain(|it| first.is_none_or(|first| it.at < first));
+            past.sort_by_key(|it| std::cmp::Reverse(it.at));
+            past.into_iter().for_each(|it| minutes.push_front(it));
+            let beyond = minutes.len().saturating_sub(MINUTES_MAX);
+            minutes.drain(..beyond);
+        }
+    }
+
+    /// Minutes that are over and that nobody kept yet.
+    pub fn unkept(&self) -> Vec<(Resource, Minute)> {
+        let mut unkept = Vec::new();
+        for (resource, minutes) in &self.0 {
+            let over = minutes.iter().rev().skip(1).take_while(|it| !it.is_kept);
+            unkept.extend(over.map(|it| (*resource, *it)));
+        }
+        unkept
+    }
+
+    /// Notes that these are kept.
+    pub fn keep(&mut self, kept: &[(Resource, Minute)]) {
+        for (resource, minute) in kept {
+            let minutes = self.0.get_mut(resource).into_iter().flatten();
+            if let Some(it) = minutes.rev().find(|it| it.at == minute.at) {
+                it.is_kept = true;
             }
         }
     }
@@ -125,6 +173,27 @@ mod tests {
             history.note(at(10_000 + minute * 60), Resource::Cpu, 0.1);
         }
         assert_eq!(history.0[&Resource::Cpu].len(), MINUTES_MAX);
+    }
+
+    #[test]
+    fn what_an_earlier_process_kept_comes_before_what_is_known() {
+        let mut first = History::default();
+        for second in [0, 60, 120] {
+            first.note(at(second), Resource::Cpu, second as f64 / 1_000.0);
+        }
+        let unkept = first.unkept();
+        assert_eq!(unkept.len(), 2, "the minute under way is not over");
+        first.keep(&unkept);
+        assert_eq!(first.unkept(), []);
+        let mut second = History::default();
+        second.note(at(120), Resource::Cpu, 0.5);
+        second.note(at(180), Resource::Cpu, 0.5);
+        let kept = |seconds| (Resource::Cpu, Minute::kept(at(seconds), 0.1, 0.2));
+        second.restore(vec![kept(0), kept(60), kept(120)]);
+        let minutes: Vec<i64> =
+            second.0[&Resource::Cpu].iter().map(|it| it.at.timestamp()).collect();
+        assert_eq!(minutes, [0, 60, 120, 180]);
+        assert_eq!(second.unkept().len(), 1, "what was kept is not kept again");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Resource {
             Self::QueueWait => "queue_wait",
         }
     }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| resource.as_str() == word)
+    }
 }
 
 /// In whose eyes a resource is counted; the tightest rules.

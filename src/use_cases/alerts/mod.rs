@@ -73,7 +73,9 @@ struct Waiting {
 /// Why a browser cannot be woken.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    #[error("this is no address of a browser's push service: allow notifications in the browser, then try again")]
+    #[error(
+        "this is no address of a browser's push service: allow notifications in the browser, then try again"
+    )]
     Endpoint,
     #[error(transparent)]
     Port(#[from] PortError),

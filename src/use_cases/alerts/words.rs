@@ -42,7 +42,10 @@ pub fn title(topic: Topic) -> String {
             format!("{subject} {} bientôt à 80\u{a0}%", if is_plural { "seront" } else { "sera" })
         }
         Topic::PlanDiffers(resource) => {
-            format!("La machine n'a pas ce que le forfait promet\u{a0}: {}", lower(subject(resource).0))
+            format!(
+                "La machine n'a pas ce que le forfait promet\u{a0}: {}",
+                lower(subject(resource).0)
+            )
         }
         Topic::Availability => "Des pages répondent par une erreur".to_owned(),
         Topic::Latency => "Les pages sont lentes".to_owned(),
@@ -123,10 +126,14 @@ const fn remedy(topic: Topic) -> &'static str {
         Topic::Ceiling(Resource::Cpu | Resource::Memory) => {
             "Le direct continue\u{a0}: regardez sous «\u{a0}Ressources\u{a0}» qui prend quoi."
         }
-        Topic::Ceiling(Resource::Transfer) => "Réduisez les diffusions, ou prenez un forfait plus grand.",
+        Topic::Ceiling(Resource::Transfer) => {
+            "Réduisez les diffusions, ou prenez un forfait plus grand."
+        }
         Topic::Ceiling(_) => "Regardez sous «\u{a0}Ressources\u{a0}» ce qui cède et pourquoi.",
         Topic::Blind(_) => "Les rendus attendent tant que SPARK ne voit pas. Regardez le journal.",
-        Topic::Stalled(_) => "Redémarrez SPARK dès que le direct le permet\u{a0}; l'enregistrement continue.",
+        Topic::Stalled(_) => {
+            "Redémarrez SPARK dès que le direct le permet\u{a0}; l'enregistrement continue."
+        }
         Topic::FillsSoon(_) => "Faites de la place avant.",
         Topic::PlanDiffers(_) => "Vérifiez le forfait dans les réglages et chez l'hébergeur.",
         Topic::Availability => "Regardez «\u{a0}Santé\u{a0}» et le journal.",
@@ -163,9 +170,7 @@ fn fine_percent(share: f64) -> String {
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
-        Some(first) if !text.starts_with("SPARK") => {
-            first.to_lowercase().chain(letters).collect()
-        }
+        Some(first) if !text.starts_with("SPARK") => first.to_lowercase().chain(letters).collect(),
         _ => text.to_owned(),
     }
 }
@@ -213,10 +218,16 @@ mod tests {
     #[test]
     fn figures_are_told_in_the_topics_own_measure() {
         let told = |topic, figure| worst(&incident(topic, figure, 0)).expect("a figure");
-        assert_eq!(told(Topic::FillsSoon(Resource::Disk), 3.5), "À ce rythme, c'est dans 3\u{a0}h\u{a0}30.");
+        assert_eq!(
+            told(Topic::FillsSoon(Resource::Disk), 3.5),
+            "À ce rythme, c'est dans 3\u{a0}h\u{a0}30."
+        );
         assert!(told(Topic::Availability, 0.0123).starts_with("1,23\u{a0}% des requêtes"));
         assert_eq!(worst(&incident(Topic::Blind(Resource::Cpu), 1.0, 0)), None);
-        assert_eq!(title(Topic::Ceiling(Resource::Files)), "Les fichiers ouverts ont atteint 80\u{a0}%");
+        assert_eq!(
+            title(Topic::Ceiling(Resource::Files)),
+            "Les fichiers ouverts ont atteint 80\u{a0}%"
+        );
         assert_eq!(length(TimeDelta::days(3)), "3\u{a0}jours");
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::domain::resources::admission::{Answer, Learnt, Profile, Refusal, judge};
 use crate::domain::resources::governor::Verdict;
-use crate::domain::resources::history::History;
+use crate::domain::resources::history::{History, Minute};
 use crate::domain::resources::trigger::{Action, Raised, Signal, Triggers};
 use crate::domain::resources::{Blind, Reading, Resource, Sample};
 use crate::ports::host::Meters;
@@ -104,6 +104,16 @@ impl Resources {
     /// What was seen over the last week, as this tells it.
     pub fn history<T>(&self, tell: impl FnOnce(&History) -> T) -> T {
         tell(&locked(&self.0.history))
+    }
+
+    /// Takes up what an earlier process kept of the past.
+    pub fn restore(&self, past: Vec<(Resource, Minute)>) {
+        locked(&self.0.history).restore(past);
+    }
+
+    /// Notes that these minutes are kept.
+    pub fn kept(&self, minutes: &[(Resource, Minute)]) {
+        locked(&self.0.history).keep(minutes);
     }
 
     fn weigh(&self, mut sample: Sample) {

@@ -133,25 +133,25 @@ fn past_row(incident: &Incident, taken: Option<String>, now: DateTime<Utc>) -> P
 }
 
 fn way_rows(ways: &[Way]) -> Vec<WayRow> {
-    let row = |word: &'static str, name, without: &str| {
-        match ways.iter().find(|way| way.name == word).map(|way| way.fault.clone()) {
-            None => WayRow {
-                name,
-                class: "quiet",
-                icon: "circle-dashed",
-                word: "pas réglé",
-                words: without.to_owned(),
-            },
-            Some(None) => {
-                WayRow { name, class: "good", icon: "circle-check", word: "prêt", words: String::new() }
+    let row = |word: &'static str, name, without: &str| match ways
+        .iter()
+        .find(|way| way.name == word)
+        .map(|way| way.fault.clone())
+    {
+        None => WayRow {
+            name,
+            class: "quiet",
+            icon: "circle-dashed",
+            word: "pas réglé",
+            words: without.to_owned(),
+        },
+        Some(None) => {
+            WayRow {
+                name, class: "good", icon: "circle-check", word: "prêt", words: String::new()
             }
-            Some(Some(fault)) => WayRow {
-                name,
-                class: "bad",
-                icon: "circle-x",
-                word: "ne part pas",
-                words: fault,
-            },
+        }
+        Some(Some(fault)) => {
+            WayRow { name, class: "bad", icon: "circle-x", word: "ne part pas", words: fault }
         }
     };
     vec![
@@ -204,8 +204,7 @@ pub(super) async fn latest(State(app): State<App>) -> Result<Json<Latest>, Probl
     let is_over = ended.is_some_and(|ended| {
         newest.is_none_or(|newest| ended.closed_at.is_some_and(|at| at > newest.opened_at))
     });
-    let (incident, turn) =
-        if is_over { (ended, Turn::Ending) } else { (newest, Turn::Opening) };
+    let (incident, turn) = if is_over { (ended, Turn::Ending) } else { (newest, Turn::Opening) };
     Ok(Json(incident.map_or_else(
         || Latest {
             about: None,

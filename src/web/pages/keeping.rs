@@ -20,6 +20,8 @@ use crate::web::pages::french::{bytes, length, today};
 use crate::web::pages::{footage, studio};
 use crate::web::{App, Problem, User, page};
 
+/// What a camera is taken to send when none sends, in kbit/s: 1080p at 6 Mbit/s and its sound.
+pub(super) const USUAL_KBITS: u32 = 6_200;
 /// A week is reckoned with from so many days before it begins.
 const AHEAD_DAYS: i64 = 14;
 
@@ -69,7 +71,7 @@ pub(super) struct Cramped {
 }
 
 /// The next week, or the present one, when the cameras send more in it than the disk holds.
-pub(super) fn cramped(
+fn cramped(
     weeks: &[WeekCard],
     cameras: &[CameraCard],
     held: &[Held],
@@ -91,6 +93,18 @@ pub(super) fn cramped(
     let used = state.total_bytes.saturating_sub(state.free_bytes).saturating_sub(held);
     let room = ((state.total_bytes as f64 * DISK_SHARE_MAX) as u64).saturating_sub(used);
     (needs > room).then(|| Cramped { name: week.name.clone(), needs, room, hours_a_day })
+}
+
+/// The same, of this house now.
+pub(super) async fn cramped_now(
+    app: &App,
+    cameras: &[CameraCard],
+    state: &RecorderState,
+    now: DateTime<Utc>,
+) -> Result<Option<Cramped>, Problem> {
+    let (weeks, held) = (app.weeks.list().await?, app.cameras.indexer.index.held().await?);
+    let plan = (app.settings.hours_a_day, USUAL_KBITS);
+    Ok(cramped(&weeks, cameras, &held, state, plan, now))
 }
 
 fn days_left(starts: NaiveDate, ends: NaiveDate, day: NaiveDate) -> u16 {

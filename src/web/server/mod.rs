@@ -53,7 +53,7 @@ impl Default for ServerLimits {
             head: Duration::from_secs(10),
             write_stall: Duration::from_mins(2),
             connections_per_address: 256,
-            connections: 4_096,
+            connections: 8_192,
             streams_per_connection: 64,
             stop: Duration::from_secs(10),
         }

@@ -27,6 +27,7 @@ use crate::adapters::ffmpeg::nursery::Nursery;
 use crate::ports::PortError;
 use crate::ports::demux::{Demuxed, Demuxer};
 use crate::ports::ingest::{Leave, Sent};
+use crate::ports::renders::PARENT_MARK;
 
 pub use crate::adapters::ffmpeg::demux::role::{DEMUX_ROLE, demux, demux_role};
 
@@ -58,6 +59,7 @@ impl Demuxer for FfmpegDemuxer {
             .arg(rustix::process::getpid().as_raw_nonzero().to_string())
             .env_clear()
             .env("LANG", "C.UTF-8")
+            .env(PARENT_MARK, std::process::id().to_string())
             .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

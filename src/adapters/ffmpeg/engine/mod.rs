@@ -29,7 +29,7 @@ use crate::ports::media_engine::{
     MediaError, MediaProgress, PosterOrder, ReelFinding, ReelOrder, ReelReport, SceneCutsOrder,
     SoundOrder,
 };
-use crate::ports::renders::{Admission, OpenDoor, Pass};
+use crate::ports::renders::{Admission, OpenDoor, PARENT_MARK, Pass};
 
 pub use crate::adapters::ffmpeg::engine::running::RunningRenders;
 
@@ -135,9 +135,13 @@ impl FfmpegEngine {
             None => 0,
             Some(source) => {
                 let measure = Job::Measure { source: source.clone() };
-                match self.supervise(measure, watch, None).await {
+                // A look at a header is no progress of the job.
+                let silent = JobWatch { cancel: watch.cancel.clone(), ..JobWatch::unwatched() };
+                match self.supervise(measure, &silent, None).await {
                     Ok(Outcome::Measured { px }) => px,
-                    Err(MediaError::Cancelled) => return Err(MediaError::Cancelled),
+                    Err(error @ (MediaError::Cancelled | MediaError::Crashed { .. })) => {
+                        return Err(error);
+                    }
                     // The job itself will meet the same fault and say it with its own words.
                     _ => 0,
                 }
@@ -225,6 +229,7 @@ impl FfmpegEngine {
             .arg(RENDER_ROLE)
             .env_clear()
             .env("LANG", "C.UTF-8")
+            .env(PARENT_MARK, std::process::id().to_string())
             // One arena per thread would cost 64 MB of address space each.
             .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::piped())

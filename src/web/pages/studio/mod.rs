@@ -39,8 +39,6 @@ const SILENT_DB: f32 = -60.0;
 const BEHIND_MAX: TimeDelta = TimeDelta::seconds(5);
 /// Below this many hours of room, the disk is trouble.
 const HOURS_LEFT_MIN: f64 = 2.0;
-/// What a camera is taken to send when none sends, in kbit/s.
-const USUAL_KBITS: u32 = 6_200;
 
 /// How a camera stands, in a word with its sign.
 struct Standing {
@@ -169,11 +167,7 @@ async fn studio(
     };
     let room = state.as_ref().map(room_left);
     let cramped = match &state {
-        Some(state) => {
-            let (weeks, held) = (app.weeks.list().await?, app.cameras.indexer.index.held().await?);
-            let plan = (app.settings.hours_a_day, USUAL_KBITS);
-            keeping::cramped(&weeks, &cameras, &held, state, plan, now)
-        }
+        Some(state) => keeping::cramped_now(app, &cameras, state, now).await?,
         None => None,
     };
     let silent = |card: &&CameraCard| {
@@ -319,7 +313,7 @@ fn since(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 fn room_left(state: &RecorderState) -> (f64, u32) {
     let feeds = state.cameras.iter().filter_map(|camera| camera.feed.as_ref());
     let sent: u32 = feeds.map(|feed| feed.reading.kbits).sum();
-    let usual = USUAL_KBITS * state.cameras.len().max(1) as u32;
+    let usual = keeping::USUAL_KBITS * state.cameras.len().max(1) as u32;
     let kbits = if sent > 0 { sent } else { usual };
     let used = state.total_bytes.saturating_sub(state.free_bytes) as f64;
     let room = (state.total_bytes as f64 * DISK_SHARE_MAX - used).max(0.0);

@@ -1,5 +1,7 @@
 //! « Ressources »: how full the machine is against its 80 % line, what gives way and why, how it was, and who takes what.
 
+mod hints;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -15,6 +17,7 @@ use crate::ports::PortError;
 use crate::ports::host::{Tenant, TenantRole};
 use crate::use_cases::resources::Standing;
 use crate::web::pages::french::{bytes, count, counted, length, number, percent, rough};
+use crate::web::pages::resources::hints::{Hint, hints};
 use crate::web::pages::shell::{Place, Shell};
 use crate::web::{App, Problem, User, page};
 
@@ -116,6 +119,7 @@ pub(super) struct ResourcesPage {
     giving_way: Vec<GivingWay>,
     gauges: Vec<Gauge>,
     blind: Vec<String>,
+    hints: Vec<Hint>,
     tenants: Vec<TenantRow>,
     lasts: Lasts,
 }
@@ -132,13 +136,15 @@ pub(super) async fn show(
         let listed = tokio::task::spawn_blocking(move || tenants.list()).await;
         listed.map_err(|error| PortError::lasting("look at who works here", error))?
     };
-    page(&resources_page(&app, &user, tenants, asked.duree))
+    let hints = hints(&app, &app.resources.standing(), app.clock.now()).await?;
+    page(&resources_page(&app, &user, tenants, hints, asked.duree))
 }
 
 fn resources_page(
     app: &App,
     user: &User,
     tenants: Result<Vec<Tenant>, PortError>,
+    hints: Vec<Hint>,
     lasts: Lasts,
 ) -> ResourcesPage {
     let (standing, now) = (app.resources.standing(), app.clock.now());
@@ -161,6 +167,7 @@ fn resources_page(
         giving_way: giving_way(&standing, renders),
         gauges,
         blind,
+        hints,
         tenants: tenants.iter().map(tenant_row).collect(),
         lasts,
     }
