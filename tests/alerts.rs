@@ -20,21 +20,27 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::nid::Nid;
 use spark::adapters::clock::SystemClock;
 use spark::adapters::heralds::{MailHerald, MailSettings, PushHerald, PushKey, WebhookHerald};
-use spark::adapters::memory::{MemoryAlerts, MemoryClock, MemoryHerald, MemoryPeople};
+use spark::adapters::memory::{
+    MemoryAlerts, MemoryClock, MemoryHerald, MemoryMachine, MemoryPeople,
+};
 use spark::adapters::postgres::{PostgresAlerts, PostgresLedger, PostgresPeople};
 use spark::domain::accounts::{AccountEvent, Role};
 use spark::domain::alerts::{Condition, Incident, Taken, Told, Topic, Turn, Watcher, roles_told};
 use spark::domain::ids::{IncidentId, PersonId};
 use spark::domain::resources::Resource;
-use spark::domain::resources::trigger::Action;
+use spark::domain::resources::Sample;
+use spark::domain::resources::trigger::{Action, Triggers, usual};
 use spark::ports::alerts::{DEVICES_MAX, Device, Devices, Herald, Incidents, Notice};
 use spark::ports::clock::Clock;
 use spark::ports::people::{OneTimeLink, People, Person};
 use spark::ports::vault::Secret;
 use spark::use_cases::alerts::{AlertParts, Alerts};
+use spark::use_cases::resources::Resources;
+use spark::workers::alert_keeper::{self, Watched};
 use support::databases::{Database, System};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 kept_by_memory_and_postgres!(
     an_incident_stands_as_it_was_kept_last,
@@ -332,6 +338,45 @@ async fn one_person_takes_an_incident() {
     assert!(!house.alerts.take(id, person(ben)).await, "somebody was first");
     let taken = house.kept.unfinished().await.unwrap()[0].taken;
     assert_eq!(taken.map(|it| it.by), Some(person(ana)));
+}
+
+#[tokio::test]
+async fn a_sampler_or_a_governor_that_stands_still_is_an_alert() {
+    let house = House::new(None);
+    let machine = MemoryMachine::default();
+    let look = |resources: &Resources| {
+        machine.set_sample(Sample { at: house.clock.now(), ..Sample::default() });
+        resources.look();
+    };
+    let resources =
+        Resources::new(Arc::new(machine.clone()), Triggers::try_new(usual()).expect("triggers"));
+    let watched = Watched {
+        resources: resources.clone(),
+        plan: None,
+        is_governed: false,
+        clock: Arc::new(house.clock.clone()),
+    };
+    let stop = CancellationToken::new();
+    let keeper = tokio::spawn(alert_keeper::run(house.alerts.clone(), watched, stop.clone()));
+    for _ in 0..10 {
+        look(&resources);
+        house.clock.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert!(house.alerts.open().is_empty(), "{:?}", house.alerts.open());
+    // Nobody looks any more: the clock goes on alone.
+    for _ in 0..12 {
+        house.clock.advance(Duration::from_secs(1));
+    }
+    let open = until("the alert", || house.alerts.open().pop()).await;
+    assert_eq!(open.topic, Topic::Stalled(Watcher::Looks));
+    assert!(open.worst.is_some_and(|seconds| seconds <= 15.0), "{open:?}");
+    look(&resources);
+    house.clock.advance(Duration::from_mins(3));
+    look(&resources);
+    until("its end", || house.alerts.open().is_empty().then_some(())).await;
+    stop.cancel();
+    keeper.await.unwrap();
 }
 
 #[tokio::test]

@@ -254,6 +254,10 @@ async fn the_twins_disk_is_as_full_as_it_is_told() {
     store.set_free(FREE_BYTES_KEPT + 10);
     assert!(store.incoming(10).await.is_ok());
     assert!(matches!(store.incoming(11).await, Err(StoreError::DiskFull { .. })));
+    store.reserve(1);
+    assert!(matches!(store.incoming(10).await, Err(StoreError::DiskFull { .. })));
+    assert!(store.incoming(9).await.is_ok());
+    store.reserve(0);
     let mut unknown = store.incoming(0).await.unwrap();
     store.set_free(FREE_BYTES_KEPT);
     assert!(matches!(unknown.write(b"x").await, Err(StoreError::DiskFull { .. })));
@@ -340,6 +344,19 @@ async fn clearing_removes_what_a_process_of_our_own_number_left() {
     assert!(workspace.is_dir());
     store.clear_leftovers().unwrap();
     assert!(!workspace.exists());
+}
+
+#[tokio::test]
+async fn what_comes_in_leaves_what_a_recording_will_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let (free, _) = store.space().await.unwrap();
+    store.reserve(free);
+    let refused = store.incoming(1_000).await.map(|_| ());
+    assert!(matches!(refused, Err(StoreError::DiskFull { .. })), "{refused:?}");
+    assert!(store.workspace().await.is_ok(), "a cut that somebody waits for goes on");
+    store.reserve(0);
+    assert!(store.incoming(1_000).await.is_ok());
 }
 
 /// A small disk of its own, full before the reserve begins: needs the right to mount.

@@ -103,7 +103,12 @@ impl Server {
             let (log, stop) = (house.audience_log.clone(), stop.clone());
             tasks.spawn(async move { log.hear_others(stop).await });
         }
-        tasks.spawn(crate::workers::recorder_keeper::run(house.cameras.clone(), stop.clone()));
+        tasks.spawn(crate::workers::recorder_keeper::run(
+            house.cameras.clone(),
+            house.store.clone(),
+            config.record.hours_a_day,
+            stop.clone(),
+        ));
         tasks.spawn(crate::workers::aligner::run(house.jobs.alignments.clone(), stop.clone()));
         tasks.spawn(crate::workers::board_keeper::run(house.boards.clone(), stop.clone()));
         let (store, old_stop) = (house.local_store.clone(), stop.clone());

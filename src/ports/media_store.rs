@@ -51,6 +51,10 @@ pub trait Incoming: Send {
 /// The store.
 #[async_trait]
 pub trait MediaStore: Send + Sync {
+    /// Keeps so many bytes free beside [`FREE_BYTES_KEPT`], in place of what was asked before: recordings under way will need
+    /// them, and what comes in has to leave them.
+    fn reserve(&self, bytes: u64);
+
     /// Opens a door for `bytes` bytes (0 when unknown). Refused when the disk has no room for them.
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError>;
 

@@ -4,6 +4,8 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -31,6 +33,8 @@ const HASH_CHUNK: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: PathBuf,
+    /// Bytes that others will need.
+    reserved: Arc<AtomicU64>,
 }
 
 impl LocalStore {
@@ -42,7 +46,7 @@ impl LocalStore {
             .mode(0o700)
             .create(root.join(WORK_FOLDER))
             .map_err(|e| fault("open the media folder", root, e))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), reserved: Arc::default() })
     }
 
     /// Removes what processes that are gone left unfinished, and what an earlier process with our own number did (in a
@@ -98,7 +102,12 @@ impl LocalStore {
         Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
     }
 
+    /// Room for what comes in: it leaves what recordings under way will need.
     fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.has_room(bytes.saturating_add(self.reserved.load(Ordering::Relaxed)))
+    }
+
+    fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
         let (free, _) = self.free()?;
         let needed = bytes.saturating_add(FREE_BYTES_KEPT);
         if free < needed { Err(StoreError::DiskFull { needed, free }) } else { Ok(()) }
@@ -213,6 +222,10 @@ impl Drop for LocalIncoming {
 
 #[async_trait]
 impl MediaStore for LocalStore {
+    fn reserve(&self, bytes: u64) {
+        self.reserved.store(bytes, Ordering::Relaxed);
+    }
+
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError> {
         self.make_room(bytes)?;
         let temporary = self.root.join(WORK_FOLDER).join(unfinished(INCOMING));
@@ -292,7 +305,7 @@ impl MediaStore for LocalStore {
 
     async fn workspace(&self) -> Result<PathBuf, StoreError> {
         // A cut or a reel must not take the database's last bytes.
-        self.make_room(0)?;
+        self.has_room(0)?;
         let folder = self.root.join(WORK_FOLDER).join(unfinished(WORK));
         tokio::fs::create_dir_all(&folder)
             .await

@@ -28,6 +28,7 @@ struct Inner {
     folder: PathBuf,
     objects: Mutex<BTreeMap<MediaKey, PathBuf>>,
     free: AtomicU64,
+    reserved: AtomicU64,
     /// Interrupted copies by token; `None` while one is being gone on with.
     copies: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
 }
@@ -48,6 +49,7 @@ impl MemoryMediaStore {
             folder,
             objects: Mutex::default(),
             free: AtomicU64::new(DISK_BYTES),
+            reserved: AtomicU64::new(0),
             copies: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -73,7 +75,8 @@ impl MemoryMediaStore {
 
     fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
         let free = self.inner.free.load(Ordering::Relaxed);
-        let needed = bytes.saturating_add(FREE_BYTES_KEPT);
+        let reserved = self.inner.reserved.load(Ordering::Relaxed);
+        let needed = bytes.saturating_add(FREE_BYTES_KEPT).saturating_add(reserved);
         if free < needed { Err(StoreError::DiskFull { needed, free }) } else { Ok(()) }
     }
 
@@ -140,6 +143,10 @@ impl Incoming for MemoryIncoming {
 
 #[async_trait]
 impl MediaStore for MemoryMediaStore {
+    fn reserve(&self, bytes: u64) {
+        self.inner.reserved.store(bytes, Ordering::Relaxed);
+    }
+
     async fn incoming(&self, bytes: u64) -> Result<Box<dyn Incoming>, StoreError> {
         self.make_room(bytes)?;
         Ok(Box::new(MemoryIncoming { store: self.clone(), bytes: Vec::new(), token: None }))

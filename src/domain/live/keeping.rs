@@ -69,6 +69,15 @@ pub fn bytes_over(total_bytes: u64, free_bytes: u64) -> u64 {
     used.saturating_sub((total_bytes as f64 * DISK_SHARE_MAX) as u64)
 }
 
+/// A recording that goes on past its planned hours is taken to go on for as long as this.
+const GOES_ON: TimeDelta = TimeDelta::hours(1);
+
+/// Bytes that a recording under way will still need: what it sends for the rest of its planned hours, an hour at least.
+pub fn reserved_bytes(since: DateTime<Utc>, now: DateTime<Utc>, hours: u8, kbits: u32) -> u64 {
+    let left = (TimeDelta::hours(i64::from(hours)) - (now - since)).max(GOES_ON);
+    left.num_seconds() as u64 * u64::from(kbits) * 125
+}
+
 /// Bytes of a week of cameras: so many hours of each of seven days, or of the days that are kept where that is fewer.
 pub fn week_bytes(kept_days: &[Option<u16>], hours_a_day: f64, kbits: u32) -> u64 {
     let days: u32 = kept_days.iter().map(|days| u32::from(days.unwrap_or(7).min(7))).sum();
@@ -81,6 +90,15 @@ mod tests {
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + hours * 3_600, 0).unwrap()
+    }
+
+    #[test]
+    fn a_recording_keeps_room_for_the_rest_of_its_evening() {
+        let hour = 3_600 * 6_000 * 125;
+        assert_eq!(reserved_bytes(at(0), at(0), 8, 6_000), 8 * hour);
+        assert_eq!(reserved_bytes(at(0), at(6), 8, 6_000), 2 * hour);
+        assert_eq!(reserved_bytes(at(0), at(20), 8, 6_000), hour, "it goes on longer than planned");
+        assert_eq!(reserved_bytes(at(1), at(0), 8, 6_000), 9 * hour, "a clock that stepped back");
     }
 
     #[test]

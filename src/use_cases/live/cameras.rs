@@ -11,6 +11,7 @@ use crate::domain::ids::{CameraId, PersonId};
 use crate::domain::live::camera::{
     CAMERAS_MAX, Camera, CameraError, CameraEvent, CameraName, KeyHash,
 };
+use crate::domain::live::keeping::reserved_bytes;
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Commit, CommitError, Ledger};
@@ -188,6 +189,14 @@ impl Cameras {
     /// How the recorder stands.
     pub async fn state(&self) -> Result<RecorderState, PortError> {
         self.desk.state().await
+    }
+
+    /// Bytes that the recordings under way will still need, each planned for so many hours.
+    pub async fn reserved(&self, hours: u8) -> Result<u64, PortError> {
+        let (state, now) = (self.state().await?, self.clock.now());
+        let feeds = state.cameras.iter().filter_map(|camera| camera.feed.as_ref());
+        let on_air = feeds.filter(|feed| feed.recording.is_some());
+        Ok(on_air.map(|feed| reserved_bytes(feed.since, now, hours, feed.reading.kbits)).sum())
     }
 
     /// Tells the recorder all cameras.
