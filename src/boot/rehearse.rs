@@ -105,7 +105,8 @@ async fn show(
                 .local_path(&reel.file.key)
                 .await?
                 .with_context(|| format!("the reel {} is not on disk", reel.file.key))?;
-            let order = CheckOrder { reel: file, duration_s: card.clip.span.ms() as f64 / 1_000.0 };
+            let order =
+                CheckOrder { reel: file, duration_s: card.clip.length_ms() as f64 / 1_000.0 };
             let engine: &dyn MediaEngine = &*server.house.lives.engine;
             let findings = engine.check(order, &JobWatch::unwatched()).await?;
             if !findings.is_empty() {

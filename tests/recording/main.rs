@@ -2,6 +2,7 @@
 //! the door over real sockets, the process over real encoders and real kills.
 
 mod align;
+mod breaks;
 mod cameras;
 mod door;
 mod dvr;
