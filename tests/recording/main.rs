@@ -7,6 +7,7 @@ mod cameras;
 mod door;
 mod dvr;
 mod keeping;
+mod lossy;
 #[path = "../process/mod.rs"]
 mod process;
 mod recorder;
