@@ -93,6 +93,8 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Where use cases of all features may be named.
 const SWITCHBOARDS: &[&str] = &["mod", "reactions", "jobs"];
+/// Where C libraries are spoken to.
+const UNSAFE: &[&str] = &["adapters/ffmpeg", "adapters/srt/ffi", "rehearsal/cameras/srt/ffi"];
 /// Names that say nothing.
 const EMPTY_NAMES: &[&str] =
     &["common", "helper", "helpers", "misc", "models", "types", "util", "utils"];
@@ -262,10 +264,8 @@ fn inspect_code(source: &Source, features: &BTreeSet<&str>, findings: &mut BTree
         }
     }
     for token in &tokens {
-        if token.word == "unsafe"
-            && !["adapters/ffmpeg", "adapters/srt/ffi"].iter().any(|place| home.is_within(place))
-        {
-            found(token.line, "`unsafe` in adapters/ffmpeg and adapters/srt/ffi only".into());
+        if token.word == "unsafe" && !UNSAFE.iter().any(|place| home.is_within(place)) {
+            found(token.line, format!("`unsafe` in {} only", UNSAFE.join(", ")));
         }
     }
 }

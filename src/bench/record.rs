@@ -138,6 +138,7 @@ pub async fn measure(studio: &Studio, plan: &Plan) -> Result<Report, RecordError
         let manners = Manners {
             url,
             key: key.to_owned(),
+            passphrase: None,
             drift_ppm: 0.0,
             cut: None,
             lasts: Some(lasts),

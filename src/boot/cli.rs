@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::boot::config::{self, Config};
-use crate::rehearsal::cameras::Fault;
+use crate::rehearsal::cameras::{Fault, Over};
 
 /// SPARK: from a stream to moments, clips and reels, on one machine.
 #[derive(Debug, Parser)]
@@ -170,15 +170,21 @@ pub(crate) struct RehearseArgs {
 pub(crate) enum RehearseOnly {
     /// Serve the pretend Twitch until Ctrl-C: EventSub, OAuth and Helix on one loopback port
     Twitch(PretendTwitchArgs),
-    /// Publish a film from pretend cameras over RTMP, until Ctrl-C
+    /// Publish a film from pretend cameras over RTMP and SRT, until Ctrl-C
     Cameras(PretendCamerasArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PretendCamerasArgs {
-    /// Where they publish
-    #[arg(long, value_name = "URL", default_value = "rtmp://127.0.0.1:1935/live")]
-    pub to: String,
+    /// What they speak, in turns: rtmp, srt, or both as rtmp,srt; to a server on this machine
+    #[arg(long, value_delimiter = ',', default_value = "rtmp", value_parser = over)]
+    pub over: Vec<Over>,
+    /// Where they publish instead, such as rtmp://host:1935/live or srt://host:9000; given several times, in turns
+    #[arg(long, value_name = "URL", conflicts_with = "over")]
+    pub to: Vec<String>,
+    /// A file with the passphrase that encrypts lines over SRT
+    #[arg(long, value_name = "FILE")]
+    pub passphrase: Option<PathBuf>,
     /// A file with the stream keys, one a line: a camera each, six at most
     #[arg(long, value_name = "FILE")]
     pub keys: PathBuf,
@@ -204,6 +210,13 @@ fn fault(word: &str) -> Result<Fault, String> {
     found
         .map(|(_, fault)| fault)
         .ok_or_else(|| format!("it is one of {}", Fault::ALL.map(|(name, _)| name).join(", ")))
+}
+
+fn over(word: &str) -> Result<Over, String> {
+    let found = Over::ALL.into_iter().find(|(name, _)| *name == word);
+    found
+        .map(|(_, over)| over)
+        .ok_or_else(|| format!("it is one of {}", Over::ALL.map(|(name, _)| name).join(", ")))
 }
 
 #[derive(Debug, Args)]

@@ -231,7 +231,7 @@ async fn follow_reels(house: &House, week: WeekId, live: LiveId) -> Result<()> {
             at / 3600,
             at / 60 % 60,
             at % 60,
-            clip.span.ms() as f64 / 1_000.0,
+            clip.length_ms() as f64 / 1_000.0,
             clip.title.as_str(),
             reel.map(|reel| format!("\n            reel: {reel}")).unwrap_or_default(),
         );

@@ -11,6 +11,8 @@ use crate::boot::cli::PretendCamerasArgs;
 use crate::boot::rehearse::write_stream;
 use crate::boot::rehearse_live::within;
 use crate::boot::serve::{Server, wait_for_stop};
+use crate::ports::recorder::Door;
+use crate::ports::vault::Secret;
 use crate::rehearsal::cameras::{Film, Manners, PretendCamera};
 
 /// Pretend cameras at most.
@@ -42,17 +44,21 @@ pub(crate) async fn serve(folder: &Path, args: PretendCamerasArgs) -> Result<()>
         let (video, _) = write_stream(folder, EVENING_MIN).await?;
         film_of(&video, folder).await?
     };
+    let usual = args.over.iter().map(|over| over.usual_address().to_owned());
+    let addresses = if args.to.is_empty() { usual.collect() } else { args.to };
+    let passphrase = args.passphrase.as_deref().map(read_passphrase).transpose()?;
     let mut cameras = JoinSet::new();
     let mut counts = Vec::new();
-    for (n, key) in keys.iter().enumerate() {
+    for ((n, key), url) in keys.iter().enumerate().zip(addresses.iter().cycle()) {
         let cut = args
             .cut_every
             .map(|every| (Duration::from_secs(every), Duration::from_secs(args.cut_for)));
         let camera = PretendCamera::new(
             film.clone(),
             Manners {
-                url: args.to.clone(),
+                url: url.clone(),
                 key: (*key).to_owned(),
+                passphrase: passphrase.clone(),
                 drift_ppm: args.drift_ppm * n as f64,
                 cut,
                 lasts: None,
@@ -62,7 +68,7 @@ pub(crate) async fn serve(folder: &Path, args: PretendCamerasArgs) -> Result<()>
         counts.push(camera.counted());
         cameras.spawn(async move { (n, camera.run().await) });
     }
-    println!("{} cameras publish to {}. Ctrl-C stops them.", keys.len(), args.to);
+    println!("{} cameras publish to {}. Ctrl-C stops them.", keys.len(), addresses.join(", "));
     let mut tell = tokio::time::interval(TELL_EVERY);
     tell.tick().await;
     loop {
@@ -87,6 +93,12 @@ pub(crate) async fn serve(folder: &Path, args: PretendCamerasArgs) -> Result<()>
     }
 }
 
+fn read_passphrase(file: &Path) -> Result<String> {
+    let read = std::fs::read_to_string(file);
+    let text = read.with_context(|| format!("cannot read `{}`", file.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// The first seconds of a rehearsal's stream, as a camera sends them.
 pub(crate) async fn film_of(video: &Path, folder: &Path) -> Result<Film> {
     let (video, film) = (video.to_owned(), folder.join("camera.flv"));
@@ -105,27 +117,35 @@ fn read(file: &Path) -> Result<Film> {
 /// Cameras that publish for as long as this is held.
 pub(crate) struct PretendCameras {
     _cameras: JoinSet<()>,
+    over: Vec<String>,
 }
 
 impl PretendCameras {
-    /// Adds the cameras of a rehearsal, or draws other keys for those of the last one, and waits until all are recorded.
-    pub(crate) async fn begin(server: &Server, film: Film) -> Result<Self> {
+    /// Adds the cameras of a rehearsal, or draws other keys for those of the last one, and waits until all are recorded. They
+    /// take the recorder's doors in turns.
+    pub(crate) async fn begin(
+        server: &Server,
+        film: Film,
+        passphrase: Option<&Secret>,
+    ) -> Result<Self> {
         let house = &server.house.cameras;
-        let door = within("the recorder does not answer", || async {
+        let doors = within("the recorder does not answer", || async {
             let doors = house.state().await.map(|state| state.doors).unwrap_or_default();
-            Ok(doors.into_iter().find(|door| door.protocol == "rtmp"))
+            Ok((!doors.is_empty()).then_some(doors))
         })
         .await?;
-        let mut cameras = JoinSet::new();
-        for (n, name) in NAMES.into_iter().enumerate() {
+        let (mut cameras, mut over) = (JoinSet::new(), Vec::new());
+        for ((n, name), door) in NAMES.into_iter().enumerate().zip(doors.iter().cycle()) {
             let known = house.list().await?.into_iter().find(|card| card.name.as_str() == name);
             let key = match known {
                 Some(card) => house.draw_key(card.id, None).await?,
                 None => house.add(name, None).await?.1,
             };
+            over.push(door.protocol.to_uppercase());
             let manners = Manners {
-                url: format!("rtmp://{}/live", door.address),
+                url: address(door),
                 key: key.as_str().to_owned(),
+                passphrase: passphrase.map(|it| it.expose().to_owned()).filter(|it| !it.is_empty()),
                 drift_ppm: DRIFT_PPM * n as f64,
                 cut: None,
                 lasts: None,
@@ -146,6 +166,18 @@ impl PretendCameras {
             Ok((recorded >= NAMES.len()).then_some(()))
         })
         .await?;
-        Ok(Self { _cameras: cameras })
+        Ok(Self { _cameras: cameras, over })
+    }
+
+    /// What they speak, for people.
+    pub(crate) fn over(&self) -> String {
+        self.over.join(" and ")
+    }
+}
+
+fn address(door: &Door) -> String {
+    match door.srt {
+        Some(_) => format!("srt://{}", door.address),
+        None => format!("rtmp://{}/live", door.address),
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::clips::ReelState;
 use crate::domain::ids::WeekId;
 use crate::domain::villa::WeekName;
 use crate::ports::media_engine::{CheckOrder, JobWatch, MediaEngine};
+use crate::ports::vault::Secret;
 use crate::rehearsal::cameras::Film;
 use crate::rehearsal::stream::{PretendStream, Script};
 
@@ -71,7 +72,10 @@ pub(crate) async fn rehearse(mut config: Config, args: RehearseArgs) -> Result<(
         stopped = wait_for_stop() => stopped.and_then(|()| bail!("interrupted: run it again, it goes on where it was")),
     };
     let shown = match brought_in {
-        Ok(()) => show(&server, &live, film, args.once).await,
+        Ok(()) => {
+            let passphrase = config.record.srt_passphrase.as_ref();
+            show(&server, &live, film, passphrase, args.once).await
+        }
         Err(error) => Err(error),
     };
     if let (Ok(_), false) = (&shown, args.once) {
@@ -87,6 +91,7 @@ async fn show(
     server: &Server,
     live: &PretendLive,
     film: Film,
+    passphrase: Option<&Secret>,
     once: bool,
 ) -> Result<PretendCameras> {
     let week = WeekId::named(&WeekName::try_new(WEEK)?.folded());
@@ -100,7 +105,8 @@ async fn show(
                 .local_path(&reel.file.key)
                 .await?
                 .with_context(|| format!("the reel {} is not on disk", reel.file.key))?;
-            let order = CheckOrder { reel: file, duration_s: card.clip.span.ms() as f64 / 1_000.0 };
+            let order =
+                CheckOrder { reel: file, duration_s: card.clip.length_ms() as f64 / 1_000.0 };
             let engine: &dyn MediaEngine = &*server.house.lives.engine;
             let findings = engine.check(order, &JobWatch::unwatched()).await?;
             if !findings.is_empty() {
@@ -120,8 +126,8 @@ async fn show(
     println!("3/5  {reels} reels, checked: 1080×1920, 30 fps, −14 LUFS, they play");
     let (channel, messages) = live.go_live(server, once).await?;
     println!("4/5  An evening on a pretend Twitch: on air, {messages} messages heard so far");
-    let cameras = PretendCameras::begin(server, film).await?;
-    println!("5/5  Two pretend cameras: recorded");
+    let cameras = PretendCameras::begin(server, film, passphrase).await?;
+    println!("5/5  Two pretend cameras, over {}: recorded", cameras.over());
     println!("\n  {}/semaines/{week}", server.url);
     println!("  {}/direct/{channel}", server.url);
     println!("  {}/regie", server.url);

@@ -1,6 +1,7 @@
 //! What cameras send us: encoders that connect, each with the key of one camera.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -76,6 +77,35 @@ pub enum Leave {
     Stopping,
 }
 
+/// How the line of an encoder was since it connected, in packets of its transport.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LineReading {
+    /// There and back, in milliseconds, as it is now.
+    pub rtt_ms: f64,
+    /// Packets that came, those that came again among them.
+    pub packets: u64,
+    /// Packets that did not come the first time.
+    pub lost: u64,
+    /// Packets that came again.
+    pub retransmitted: u64,
+    /// Packets that never came in time: a hole in picture or sound.
+    pub dropped: u64,
+}
+
+impl LineReading {
+    /// Which share of what was sent did not come the first time, from 0 to 1.
+    pub fn lost_share(&self) -> f64 {
+        let sent = self.packets.saturating_sub(self.retransmitted) + self.lost;
+        if sent == 0 { 0.0 } else { self.lost as f64 / sent as f64 }
+    }
+}
+
+/// Tells how a line is. It answers from memory.
+pub trait LineGauge: Send + Sync {
+    /// `None` before anything came.
+    fn read(&self) -> Option<LineReading>;
+}
+
 /// Says which camera a stream key opens. Asked in the middle of a handshake: it answers from memory, in constant time.
 pub trait Gate: Send + Sync {
     fn camera(&self, key: &str) -> Option<CameraId>;
@@ -88,6 +118,11 @@ pub trait Encoder: Send {
     fn peer(&self) -> SocketAddr;
     /// `rtmp` or `srt`.
     fn protocol(&self) -> &'static str;
+
+    /// Tells how its line is, for as long as it is kept; `None` of a transport that does not tell what it lost.
+    fn gauge(&self) -> Option<Arc<dyn LineGauge>> {
+        None
+    }
 
     /// What comes next. After an error nothing more comes. Can be cancelled without losing anything.
     async fn next(&mut self) -> Result<Sent, Leave>;

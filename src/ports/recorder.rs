@@ -12,7 +12,7 @@ use crate::domain::live::feed::Reading;
 use crate::domain::live::keeping::Keeping;
 use crate::domain::live::track::{Codec, Form};
 use crate::ports::PortError;
-use crate::ports::ingest::Leave;
+use crate::ports::ingest::{Leave, LineReading};
 use crate::ports::relay::{RelayOrder, RelayState};
 
 /// How the recorder stands.
@@ -108,6 +108,9 @@ pub struct FeedState {
     pub dropped: u64,
     /// Why nothing is recorded, when nothing is.
     pub halted: Option<Halt>,
+    /// How its line was since it connected, over SRT.
+    #[serde(default)]
+    pub line: Option<LineReading>,
 }
 
 /// Why nothing is recorded.

@@ -12,6 +12,7 @@ use spark::adapters::ffmpeg::{EngineSettings, FfmpegEngine};
 use spark::adapters::local_dvr::{LocalDvr, LocalFootage};
 use spark::adapters::memory::{MemoryClock, MemoryDatabase, MemoryMediaStore, MemoryRecorder};
 use spark::domain::clips::{ClipFile, ClipSource, ClipState};
+use spark::domain::ids::{CameraId, RecordingId};
 use spark::domain::job::{Job, Lane};
 use spark::domain::live::camera::{CameraEvent, CameraName, KeyHash};
 use spark::domain::live::part::{Parts, Unit};
@@ -24,11 +25,11 @@ use spark::ports::ledger::{Commit, Ledger};
 use spark::ports::media_store::MediaStore;
 use spark::ports::shelves::find_card;
 use spark::read_models::{CameraCard, ClipCard};
-use spark::use_cases::Work;
 use spark::use_cases::clips::Clips;
 use spark::use_cases::clips::align::{Alignments, NotAligned, Standing};
 use spark::use_cases::clips::footage::CameraFootage;
 use spark::use_cases::reactions::Reactions;
+use spark::use_cases::{Work, WorkError};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{ffmpeg, kept};
@@ -79,7 +80,7 @@ fn wav(path: &Path, samples: &[i16]) {
 }
 
 /// What a camera sends: the sound through FFmpeg's filters, with noise of its own, and some picture.
-fn film(name: &str, seed: u64, seconds: i64, filters: &str, noise: u32) -> PathBuf {
+pub(crate) fn film(name: &str, seed: u64, seconds: i64, filters: &str, noise: u32) -> PathBuf {
     kept(&format!("aligned-{name}.flv"), |path| {
         let sound = path.with_extension("wav");
         wav(&sound, &speech(seed, seconds));
@@ -176,11 +177,23 @@ fn packets(film: &Path) -> (Vec<Track>, Vec<Unit<Bytes>>) {
 /// Records a film as if it came over a network: packets arrive as they were made by a clock that is `ppm` fast, `late` seconds
 /// after, and up to a quarter of a second later than that.
 async fn record(dvr: &LocalDvr, n: u128, film: &Path, begins_ns: i64, ppm: f64, late: f64) {
+    record_as(dvr, (camera(n), recording(n)), film, begins_ns, ppm, late).await;
+}
+
+/// The same as one of several recordings of a camera.
+pub(crate) async fn record_as(
+    dvr: &LocalDvr,
+    (camera, recording): (CameraId, RecordingId),
+    film: &Path,
+    begins_ns: i64,
+    ppm: f64,
+    late: f64,
+) {
     let (tracks, units) = packets(film);
-    let start = Start { camera: camera(n), recording: recording(n), tracks, utc_ns: begins_ns };
+    let start = Start { camera, recording, tracks, utc_ns: begins_ns };
     let mut going = dvr.begin(start).await.unwrap();
     let mut parts = Parts::new(RATE as u32);
-    let (mut chance, mut before) = (n as u64, 0);
+    let (mut chance, mut before) = (recording.as_uuid().as_u128() as u64, 0);
     for mut unit in units {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
         let jitter = ((chance >> 40) as f64 / f64::from(1 << 24)).powi(4) * 0.25;
@@ -233,18 +246,18 @@ fn lag(one: &Path, other: &Path, at_s: f64, reach_s: f64) -> f64 {
     best as f64 / 8_000.0 - reach_s
 }
 
-struct House {
+pub(crate) struct House {
     database: MemoryDatabase,
     clock: MemoryClock,
     store: MemoryMediaStore,
-    alignments: Alignments,
+    pub(crate) alignments: Alignments,
     reactions: Reactions,
     _folder: tempfile::TempDir,
-    dvr: LocalDvr,
+    pub(crate) dvr: LocalDvr,
 }
 
 impl House {
-    fn build() -> Self {
+    pub(crate) fn build() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dvr = LocalDvr::open(folder.path(), 1 << 20).unwrap();
         let now = DateTime::<Utc>::from_timestamp_nanos(BEGINS_NS + LONG_S * S);
@@ -272,7 +285,7 @@ impl House {
         Self { database, clock, store, alignments, reactions, _folder: folder, dvr }
     }
 
-    async fn add(&self, n: u128, name: &str) {
+    pub(crate) async fn add(&self, n: u128, name: &str) {
         let name = CameraName::try_new(name).unwrap();
         let key = KeyHash::new([n as u8; 32]);
         let event = CameraEvent::Added { camera: camera(n), name, key, by: None };
@@ -282,7 +295,7 @@ impl House {
             .unwrap();
     }
 
-    async fn card(&self, n: u128) -> CameraCard {
+    pub(crate) async fn card(&self, n: u128) -> CameraCard {
         find_card(&self.database, camera(n).as_uuid()).await.unwrap().unwrap()
     }
 
@@ -291,25 +304,34 @@ impl House {
         let at = DateTime::<Utc>::from_timestamp_nanos(BEGINS_NS + at_s * S);
         let clips = &self.alignments.clips;
         assert_eq!(clips.mark_cameras(at, None).await.unwrap(), 2);
-        while self.reactions.step().await.unwrap() > 0 {}
-        let mut cut = Vec::new();
-        while let Some(claimed) = self.database.claim(Lane::Extract, "test").await.unwrap() {
-            let work = Work::on(claimed.ticket, CancellationToken::new());
-            let Job::CutCamera { clip } = claimed.job else { panic!("{:?}", claimed.job) };
-            clips.cut_camera(clip, &work).await.unwrap();
-            let card = clips.find(clip).await.unwrap().unwrap();
-            let ClipState::Cut { cut: file } = card.clip.state.clone() else {
-                panic!("{:?}", card.clip.state)
-            };
-            let path = self.store.local_path(&file.file.key).await.unwrap().unwrap();
-            cut.push((card, file, path));
-        }
+        let mut cut: Vec<_> = self.cut().await.into_iter().map(Result::unwrap).collect();
         cut.sort_by_key(|(card, ..)| match &card.clip.source {
             ClipSource::Camera { camera, .. } => *camera,
             ClipSource::Recording => panic!("of a camera"),
         });
         assert_eq!(cut.len(), 2);
         cut
+    }
+
+    /// Cuts every clip that was asked for: its card, its file, and where that lies.
+    pub(crate) async fn cut(&self) -> Vec<Result<(ClipCard, ClipFile, PathBuf), WorkError>> {
+        while self.reactions.step().await.unwrap() > 0 {}
+        let (clips, mut all) = (&self.alignments.clips, Vec::new());
+        while let Some(claimed) = self.database.claim(Lane::Extract, "test").await.unwrap() {
+            let work = Work::on(claimed.ticket, CancellationToken::new());
+            let Job::CutCamera { clip } = claimed.job else { panic!("{:?}", claimed.job) };
+            if let Err(error) = clips.cut_camera(clip, &work).await {
+                all.push(Err(error));
+                continue;
+            }
+            let card = clips.find(clip).await.unwrap().unwrap();
+            let ClipState::Cut { cut: file } = card.clip.state.clone() else {
+                panic!("{:?}", card.clip.state)
+            };
+            let path = self.store.local_path(&file.file.key).await.unwrap().unwrap();
+            all.push(Ok((card, file, path)));
+        }
+        all
     }
 }
 

@@ -2,10 +2,12 @@
 //! the door over real sockets, the process over real encoders and real kills.
 
 mod align;
+mod breaks;
 mod cameras;
 mod door;
 mod dvr;
 mod keeping;
+mod lossy;
 #[path = "../process/mod.rs"]
 mod process;
 mod recorder;

@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -22,14 +20,13 @@ use spark::ports::demux::{Demuxed, Demuxer};
 use spark::ports::ingest::{Encoder, Gate, Ingest, Leave, Packet, Sent};
 use spark::ports::recorder::RecorderState;
 use spark::ports::vault::Secret;
-use tokio::net::UdpSocket;
 
 use crate::camera;
 use crate::process::{children_of, kept, signal, until};
 use crate::recorder::{KEYS, Studio, decodes, footage, media, packets};
 
-const KEY: &str = "sesame";
-const PASSPHRASE: &str = "la phrase de la villa";
+pub(crate) const KEY: &str = "sesame";
+pub(crate) const PASSPHRASE: &str = "la phrase de la villa";
 /// 33 bits of a transport stream's clock, in seconds.
 const WRAP_S: f64 = 95_443.717_688_888_9;
 
@@ -41,7 +38,7 @@ impl Gate for OneKey {
     }
 }
 
-fn settings(passphrase: Option<&str>) -> SrtSettings {
+pub(crate) fn settings(passphrase: Option<&str>) -> SrtSettings {
     SrtSettings {
         address: ([127, 0, 0, 1], 0).into(),
         passphrase: passphrase.map(Secret::new),
@@ -49,7 +46,7 @@ fn settings(passphrase: Option<&str>) -> SrtSettings {
     }
 }
 
-fn open(settings: &SrtSettings) -> Result<SrtIngest, SrtError> {
+pub(crate) fn open(settings: &SrtSettings) -> Result<SrtIngest, SrtError> {
     let demuxer = FfmpegDemuxer::new(env!("CARGO_BIN_EXE_spark").into()).unwrap();
     SrtIngest::listen(settings, Arc::new(OneKey), Arc::new(demuxer))
 }
@@ -68,13 +65,18 @@ fn ffmpeg(words: &str, address: &dyn std::fmt::Display, query: &str) -> Child {
 }
 
 /// A film's first seconds, four times as fast as they happen.
-fn film(path: &Path, seconds: u32, address: &dyn std::fmt::Display, query: &str) -> Child {
+pub(crate) fn film(
+    path: &Path,
+    seconds: u32,
+    address: &dyn std::fmt::Display,
+    query: &str,
+) -> Child {
     let path = path.to_str().unwrap();
     ffmpeg(&format!("-readrate 4 -i {path} -t {seconds} -c copy -f mpegts"), address, query)
 }
 
 /// Waits for a program without holding up what closes its line.
-async fn ended(child: &mut Child) -> ExitStatus {
+pub(crate) async fn ended(child: &mut Child) -> ExitStatus {
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
@@ -83,7 +85,7 @@ async fn ended(child: &mut Child) -> ExitStatus {
     }
 }
 
-struct Heard {
+pub(crate) struct Heard {
     tracks: Vec<Track>,
     /// How many were told before the first packet.
     first_tracks: usize,
@@ -92,13 +94,13 @@ struct Heard {
 }
 
 impl Heard {
-    fn of(&self, kind: Kind) -> Vec<&Packet> {
+    pub(crate) fn of(&self, kind: Kind) -> Vec<&Packet> {
         self.packets.iter().filter(|it| it.kind == kind).collect()
     }
 }
 
 /// Everything until it leaves.
-async fn hear(mut encoder: Box<dyn Encoder>) -> Heard {
+pub(crate) async fn hear(mut encoder: Box<dyn Encoder>) -> Heard {
     let (mut tracks, mut packets, mut first_tracks) = (Vec::new(), Vec::new(), 0);
     let left = loop {
         match encoder.next().await {
@@ -117,7 +119,7 @@ async fn hear(mut encoder: Box<dyn Encoder>) -> Heard {
 }
 
 /// How many packets a film's first seconds have, pictures and sound.
-fn expected(path: &Path, seconds: u32, container: &str) -> (usize, usize) {
+pub(crate) fn expected(path: &Path, seconds: u32, container: &str) -> (usize, usize) {
     let folder = tempfile::tempdir().unwrap();
     let cut = folder.path().join("cut").with_extension(container);
     let seconds = seconds.to_string();
@@ -274,56 +276,6 @@ async fn srt_refuses_wrong_keys_while_a_good_caller_loses_nothing() {
     assert!(ended(&mut good).await.success());
     let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
     assert_eq!(counted, expected(&source, SECONDS, "flv"));
-}
-
-/// A line to a door that loses every so many packets of data; how many it lost.
-async fn lossy_line(to: SocketAddr, one_in: u64) -> (SocketAddr, Arc<AtomicU64>) {
-    let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    back.connect(to).await.unwrap();
-    let address = front.local_addr().unwrap();
-    let lost = Arc::new(AtomicU64::new(0));
-    let counter = lost.clone();
-    tokio::spawn(async move {
-        let (mut caller, mut data) = (None, 0_u64);
-        let (mut forth, mut here) = (vec![0; 2_048], vec![0; 2_048]);
-        loop {
-            tokio::select! {
-                Ok((length, from)) = front.recv_from(&mut forth) => {
-                    caller = Some(from);
-                    // Handshakes and the like begin with a one.
-                    data += u64::from(forth[0] & 0x80 == 0);
-                    if forth[0] & 0x80 == 0 && data.is_multiple_of(one_in) {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        let _ = back.send(&forth[..length]).await;
-                    }
-                }
-                Ok(length) = back.recv(&mut here) => {
-                    if let Some(caller) = caller {
-                        let _ = front.send_to(&here[..length], caller).await;
-                    }
-                }
-            }
-        }
-    });
-    (address, lost)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn srt_makes_good_what_a_bad_line_loses() {
-    const SECONDS: u32 = 12;
-    let door = open(&settings(Some(PASSPHRASE))).unwrap();
-    let (line, lost) = lossy_line(door.local_addr(), 11).await;
-    let source = footage();
-    let query = format!("streamid={KEY}&passphrase={PASSPHRASE}");
-    let mut sends = film(&source, SECONDS, &line, &query);
-    let heard = hear(door.accept().await.unwrap()).await;
-    assert!(ended(&mut sends).await.success());
-    let lost = lost.load(Ordering::Relaxed);
-    assert!(lost > 50, "{lost} packets were lost on the way: nothing was tried");
-    let counted = (heard.of(Kind::Picture).len(), heard.of(Kind::Sound).len());
-    assert_eq!(counted, expected(&source, SECONDS, "flv"), "{lost} packets were lost on the way");
 }
 
 /// Takes nothing apart for five seconds, then everything at once.

@@ -10,7 +10,7 @@ use spark::domain::live::feed::{Reading, Trouble};
 use spark::domain::live::sync::{Alignment, Line};
 use spark::domain::live::track::{Codec, Form};
 use spark::ports::clock::Clock;
-use spark::ports::ingest::Leave;
+use spark::ports::ingest::{Leave, LineReading};
 use spark::ports::ledger::Commit;
 use spark::ports::recorder::{
     CameraState, Door, FeedState, Halt, Left, LetGo, RecorderState, SrtTerms,
@@ -75,6 +75,7 @@ fn feed(house: &House, troubles: Vec<Trouble>) -> FeedState {
         recorded_until: Some(house.clock.now()),
         dropped: 0,
         halted: None,
+        line: None,
     }
 }
 
@@ -412,4 +413,30 @@ async fn a_camera_says_beside_which_other_it_was_measured() {
     assert!(page.contains("Calée sur Salon, ± 2 ms, "), "{page}");
     let (_, page) = read(&house, &admin, &format!("/regie/cameras/{lead}/image")).await;
     assert!(!page.contains("Calée"), "{page}");
+}
+
+#[tokio::test]
+async fn a_camera_over_srt_says_what_its_line_lost_and_whether_it_came_again() {
+    let house = House::open().await;
+    let browser = house.sign_in(Role::Admin).await;
+    let (camera, _) = add(&house, &browser, "Jardin").await;
+    let path = format!("/regie/cameras/{camera}");
+    let sends = |line: Option<LineReading>| {
+        let feed = FeedState { protocol: "srt".into(), line, ..feed(&house, vec![]) };
+        let state = CameraState { camera, feed: Some(feed), left: None };
+        house.recorder.set(Some(RecorderState { cameras: vec![state], ..at_rest(&house) }));
+    };
+    sends(None);
+    let (_, page) = read(&house, &browser, &path).await;
+    assert!(!page.contains("paquet"), "RTMP does not tell");
+    let line =
+        LineReading { rtt_ms: 38.2, packets: 20_000, lost: 60, retransmitted: 60, dropped: 0 };
+    sends(Some(line));
+    let (_, page) = read(&house, &browser, &path).await;
+    let words = "0,3\u{a0}% de paquets perdus, tous rattrapés · aller-retour 38 ms";
+    assert!(page.contains(words) && !page.contains("Des images ont manqué"), "{page}");
+    sends(Some(LineReading { dropped: 7, ..line }));
+    let (_, page) = read(&house, &browser, &path).await;
+    assert!(page.contains("7\u{a0}disparus pour de bon"), "{page}");
+    assert!(page.contains("latency=400000"), "{page}");
 }

@@ -12,7 +12,7 @@ use crate::adapters::srt::reader::{Arrival, Line};
 use crate::domain::ids::CameraId;
 use crate::ports::PortError;
 use crate::ports::demux::{Demuxed, Demuxer};
-use crate::ports::ingest::{Encoder, Leave, Sent};
+use crate::ports::ingest::{Encoder, Leave, LineGauge, Sent};
 
 /// An encoder of which nothing comes for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -78,6 +78,10 @@ impl Encoder for SrtEncoder {
 
     fn protocol(&self) -> &'static str {
         "srt"
+    }
+
+    fn gauge(&self) -> Option<Arc<dyn LineGauge>> {
+        Some(self.line.clone())
     }
 
     async fn next(&mut self) -> Result<Sent, Leave> {

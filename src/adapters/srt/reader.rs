@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::adapters::srt::ffi::{Epoll, Received, Socket, Stats};
 use crate::adapters::srt::server::Porch;
 use crate::domain::ids::CameraId;
-use crate::ports::ingest::Leave;
+use crate::ports::ingest::{Leave, LineGauge, LineReading};
 
 /// Longest look at the sockets: so late is noticed who was sent away.
 const LOOK_MAX: Duration = Duration::from_millis(50);
@@ -35,6 +35,14 @@ pub(super) struct Line {
     came: AtomicU64,
     /// Why nothing comes any more.
     left: OnceLock<Leave>,
+    /// How it was when it was looked at last.
+    reading: Mutex<Option<LineReading>>,
+}
+
+impl LineGauge for Line {
+    fn read(&self) -> Option<LineReading> {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Line {
@@ -162,6 +170,8 @@ impl Caller {
     fn is_over(&mut self, now: Instant, buf: &mut [u8]) -> bool {
         if let Some(stats) = self.socket.stats() {
             self.stats = stats;
+            let mut reading = self.line.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            *reading = Some(reading_of(&stats));
         }
         if let Some(ends) = self.ends {
             self.read(buf);
@@ -179,5 +189,17 @@ impl Caller {
             "an SRT line closed"
         );
         true
+    }
+}
+
+fn reading_of(stats: &Stats) -> LineReading {
+    // Counters of libsrt are signed; they never go below zero.
+    let count = |packets: i64| u64::try_from(packets).unwrap_or(0);
+    LineReading {
+        rtt_ms: stats.rtt_ms,
+        packets: count(stats.packets),
+        lost: count(stats.lost),
+        retransmitted: count(stats.retransmitted),
+        dropped: count(stats.dropped),
     }
 }

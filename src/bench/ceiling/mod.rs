@@ -122,6 +122,7 @@ pub async fn measure(
         let manners = Manners {
             url: url.clone(),
             key: key.as_str().to_owned(),
+            passphrase: None,
             drift_ppm: 0.0,
             cut: None,
             lasts: Some(lasts + FOOTAGE_FIRST + CUTS_LAST + SETTLE),

@@ -99,6 +99,9 @@ pub struct ClipFile {
     /// It begins where the clip of another camera does, by the sound of both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aligned: Option<AlignedOn>,
+    /// The camera broke off: what there is of the clip's span, counted as the span is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub piece: Option<Span>,
 }
 
 /// Which camera a clip is aligned on, and how well.
@@ -316,6 +319,16 @@ impl Clip {
         })
     }
 
+    /// What there is of its span: all of it, unless the camera broke off.
+    pub fn piece(&self) -> Span {
+        self.state.file().and_then(|cut| cut.piece).unwrap_or(self.span)
+    }
+
+    /// Length in milliseconds: of the file once it is cut, of what was asked for before.
+    pub fn length_ms(&self) -> i64 {
+        self.piece().ms()
+    }
+
     /// Takes one more event of this clip. A late or repeated one changes nothing it should not.
     pub fn apply(&mut self, event: &ClipEvent) {
         match event {
@@ -428,6 +441,7 @@ mod tests {
             poster: object("c.jpg"),
             reencoded_because: None,
             aligned: None,
+            piece: None,
         };
         clip.apply(&ClipEvent::Cut { clip: clip.id, cut: file, reel_follows: false });
         clip

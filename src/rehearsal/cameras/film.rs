@@ -30,9 +30,48 @@ pub struct Tag {
     pub payload: Bytes,
 }
 
+/// What a tag holds, where it is of the codecs that go into a transport stream.
+pub(super) enum Content<'a> {
+    /// An `avcC` (ISO/IEC 14496-15).
+    PictureParameters(&'a [u8]),
+    /// An `AudioSpecificConfig` (ISO/IEC 14496-3).
+    SoundParameters(&'a [u8]),
+    /// H.264, a length before each unit; shown so much later than it is decoded.
+    Picture {
+        is_key: bool,
+        delay_ms: i32,
+        units: &'a [u8],
+    },
+    /// A frame of AAC without a head.
+    Sound(&'a [u8]),
+    Other,
+}
+
 impl Tag {
     pub(super) const fn is_picture(&self) -> bool {
         self.kind == PICTURE
+    }
+
+    pub(super) const fn is_sound(&self) -> bool {
+        self.kind == SOUND
+    }
+
+    pub(super) fn content(&self) -> Content<'_> {
+        match (self.kind, &self.payload[..]) {
+            (PICTURE, [codec, 0, _, _, _, config @ ..]) if codec & 15 == 7 => {
+                Content::PictureParameters(config)
+            }
+            (PICTURE, [codec, 1, high, middle, low, units @ ..]) if codec & 15 == 7 => {
+                // Three bytes with a sign.
+                let delay_ms = i32::from_be_bytes([*high, *middle, *low, 0]) >> 8;
+                Content::Picture { is_key: self.is_key(), delay_ms, units }
+            }
+            (SOUND, [codec, 0, config @ ..]) if codec >> 4 == 10 => {
+                Content::SoundParameters(config)
+            }
+            (SOUND, [codec, 1, frame @ ..]) if codec >> 4 == 10 => Content::Sound(frame),
+            _ => Content::Other,
+        }
     }
 
     /// A picture that needs no other (frame type 1), parameters aside.
@@ -61,6 +100,8 @@ pub enum FilmError {
     Torn { at: usize },
     #[error("it has no pictures of H.264")]
     NoPicture,
+    #[error("its sound is no AAC that a transport stream carries: make it with `-c:a aac`")]
+    OtherSound,
     #[error("it has {bytes} bytes; pretend cameras take {FILM_BYTES_MAX} at most")]
     TooLong { bytes: usize },
 }

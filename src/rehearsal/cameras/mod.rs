@@ -1,33 +1,42 @@
-//! Pretend cameras: encoders that publish a film over RTMP, again and again, as it was encoded: they cost next to nothing. Their
-//! clocks drift, their lines are cut, and they can misbehave in every way a door has to stand.
+//! Pretend cameras: encoders that publish a film over RTMP or SRT, again and again, as it was encoded: they cost next to
+//! nothing. Their clocks drift, their lines are cut, and they can misbehave in every way a door has to stand.
 //!
-//! The protocol is written here a second time, from the specification (Adobe RTMP 1.0), so that a mistake of the house's own
-//! layers does not agree with itself.
+//! RTMP and the transport stream that SRT carries are written here a second time, from the specifications (Adobe RTMP 1.0,
+//! ISO/IEC 13818-1), so that a mistake of the house's own layers does not agree with itself. SRT itself is libsrt on both
+//! sides, as it is in every encoder.
 
+mod fault;
 mod film;
-mod wire;
+mod line;
+mod rtmp;
+mod srt;
+mod ts;
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-pub use film::{Film, FilmError};
-use wire::{Line, Talk};
+pub use fault::{Fault, Over};
+pub use film::{Film, FilmError, Tag};
+use line::Line;
+pub use ts::TransportStream;
 
 /// How long connecting and asking for leave may take.
 const TALK_MAX: Duration = Duration::from_secs(10);
 /// Pause before a camera that lost its line comes back.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
-/// How long a line that fell silent on purpose is held.
-const SILENT_FOR: Duration = Duration::from_mins(1);
+/// When a fault begins, in milliseconds of what was sent.
+const FAULT_AT_MS: u64 = 10_000;
+const JUMP_MS: u64 = 10_000;
 
 /// What a pretend camera is like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manners {
-    /// `rtmp://host:port/app`.
+    /// `rtmp://host:port/app` or `srt://host:port`.
     pub url: String,
     pub key: String,
+    /// Encrypts its line over SRT, 10 to 79 characters; over RTMP nobody asks for it.
+    pub passphrase: Option<String>,
     /// Its clock runs so many millionths fast; negative, slow.
     pub drift_ppm: f64,
     /// Its line is cut for so long, every so often.
@@ -37,56 +46,15 @@ pub struct Manners {
     pub fault: Option<Fault>,
 }
 
-/// A way to misbehave; each begins ten seconds after the camera came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Stops in the middle of a chunk and says nothing more.
-    StopsMidChunk,
-    /// Its times leap ten seconds ahead, then ten back.
-    Jumps,
-    /// Its times begin a little before 24 bits of milliseconds end, where the extended time begins.
-    Wraps24,
-    /// The same with 32 bits, where it starts over.
-    Wraps32,
-    /// Claims a message of sixteen megabytes and sends a little of it.
-    LiesLong,
-    /// Sends more than a message claims to hold.
-    LiesShort,
-    /// Falls silent, its line open.
-    FallsSilent,
-}
-
-impl Fault {
-    /// All there are, by the word they are asked for with.
-    pub const ALL: [(&'static str, Self); 7] = [
-        ("stops-mid-chunk", Self::StopsMidChunk),
-        ("jumps", Self::Jumps),
-        ("wraps-24", Self::Wraps24),
-        ("wraps-32", Self::Wraps32),
-        ("lies-long", Self::LiesLong),
-        ("lies-short", Self::LiesShort),
-        ("falls-silent", Self::FallsSilent),
-    ];
-
-    const fn starts_at_ms(self) -> u32 {
-        match self {
-            // Five seconds before.
-            Self::Wraps24 => 0x00ff_ffff - 5_000,
-            Self::Wraps32 => u32::MAX - 5_000,
-            _ => 0,
-        }
-    }
-}
-
-/// When a fault begins, in milliseconds of what was sent.
-const FAULT_AT_MS: u64 = 10_000;
-const JUMP_MS: u32 = 10_000;
-
 /// Why a camera stopped publishing.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
-    #[error("`{0}` is no address: write rtmp://host:port/app")]
+    #[error("`{0}` is no address: write rtmp://host:port/app or srt://host:port")]
     Address(String),
+    #[error("`{fault}` is no fault of a camera that publishes to {url}")]
+    Fault { fault: &'static str, url: String },
+    #[error(transparent)]
+    Film(#[from] FilmError),
     #[error("the server refused: {0}")]
     Refused(String),
     #[error("the server did not answer in time")]
@@ -137,30 +105,27 @@ impl PretendCamera {
             match self.publish().await {
                 Ok(Ended::Cut(pause)) => tokio::time::sleep(pause).await,
                 Ok(Ended::Done) => return Ok(()),
-                Err(error @ (CameraError::Refused(_) | CameraError::Address(_))) => {
-                    return Err(error);
-                }
                 // Its line broke.
-                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+                Err(CameraError::Late | CameraError::Broke(_)) => {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
 
     async fn publish(&self) -> Result<Ended, CameraError> {
-        let (host, app) = split(&self.manners.url)?;
-        let talk = async {
-            let stream = TcpStream::connect(host).await?;
-            stream.set_nodelay(true)?;
-            Talk::begin(stream, app, &self.manners.url, &self.manners.key).await
-        };
+        let Manners { url, fault, .. } = &self.manners;
+        if let Some(fault) = fault
+            && Over::of(url).is_some_and(|over| !fault.is_of(over))
+        {
+            return Err(CameraError::Fault { fault: fault.word(), url: url.clone() });
+        }
+        let starts_at = fault.map_or(0, Fault::starts_at_ms);
+        let talk = Line::begin(&self.manners, &self.film, starts_at);
         let mut line = timeout(TALK_MAX, talk).await.map_err(|_| CameraError::Late)??;
         self.counted.send_modify(|counted| counted.lines += 1);
         let began = Instant::now();
-        let starts_at = self.manners.fault.map_or(0, Fault::starts_at_ms);
-        // Headers are sent once a line; a film that begins anew goes on in time.
-        for tag in self.film.headers() {
-            line.tag(starts_at, tag.kind, &tag.payload).await?;
-        }
         for lap in 0_u64.. {
             for tag in self.film.tags() {
                 let ms = lap * u64::from(self.film.lasts_ms()) + u64::from(tag.ms);
@@ -177,22 +142,22 @@ impl PretendCamera {
                 let real_ms = ms as f64 / (1.0 + self.manners.drift_ppm / 1e6);
                 sleep_until(began + Duration::from_secs_f64(real_ms / 1_000.0)).await;
                 let is_due = ms >= FAULT_AT_MS;
-                let mut told = starts_at.wrapping_add(ms as u32);
+                let mut told = starts_at + ms;
                 match self.manners.fault.filter(|_| is_due) {
                     None => {}
                     Some(Fault::Jumps) => {
                         let is_ahead = ms / FAULT_AT_MS % 2 == 1;
-                        told = if is_ahead { told.wrapping_add(JUMP_MS) } else { told };
+                        told += if is_ahead { JUMP_MS } else { 0 };
                         self.happened();
                     }
-                    Some(Fault::Wraps24 | Fault::Wraps32) => self.happened(),
+                    Some(fault) if fault.goes_on() => self.happened(),
                     Some(fault) => {
                         self.happened();
-                        misbehave(&mut line, fault, told, &tag.payload).await?;
+                        line.misbehave(fault, told, tag).await?;
                         return Ok(Ended::Done);
                     }
                 }
-                line.tag(told, tag.kind, &tag.payload).await?;
+                line.tag(told, tag).await?;
                 self.counted.send_modify(|counted| {
                     counted.bytes += tag.payload.len() as u64;
                     if tag.is_picture() { counted.pictures += 1 } else { counted.sounds += 1 }
@@ -204,50 +169,5 @@ impl PretendCamera {
 
     fn happened(&self) {
         self.counted.send_modify(|counted| counted.faults += 1);
-    }
-}
-
-async fn misbehave(
-    line: &mut Line,
-    fault: Fault,
-    ms: u32,
-    payload: &[u8],
-) -> Result<(), CameraError> {
-    const CLAIMED: usize = 0x00ff_ffff;
-    match fault {
-        Fault::StopsMidChunk => line.half(ms, payload).await?,
-        Fault::LiesLong => line.claiming(ms, payload, CLAIMED).await?,
-        Fault::LiesShort => line.claiming(ms, payload, payload.len() / 2).await?,
-        Fault::Jumps | Fault::Wraps24 | Fault::Wraps32 | Fault::FallsSilent => {}
-    }
-    // Whoever is at the other end has to notice.
-    line.wait_for_end(SILENT_FOR).await;
-    Ok(())
-}
-
-/// `host:port` and `app`.
-fn split(url: &str) -> Result<(String, &str), CameraError> {
-    let wrong = || CameraError::Address(url.to_owned());
-    let rest = url.strip_prefix("rtmp://").ok_or_else(wrong)?;
-    let (host, app) = rest.split_once('/').ok_or_else(wrong)?;
-    let app = app.trim_end_matches('/');
-    if host.is_empty() || app.is_empty() {
-        return Err(wrong());
-    }
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:1935") };
-    Ok((host, app))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split;
-
-    #[test]
-    fn an_address_has_a_host_and_an_application() {
-        assert_eq!(split("rtmp://a/live").unwrap(), ("a:1935".to_owned(), "live"));
-        assert_eq!(split("rtmp://a:7/live/").unwrap(), ("a:7".to_owned(), "live"));
-        for wrong in ["a/live", "rtmp://", "rtmp://a", "rtmp:///live", "rtmps://a/live"] {
-            assert!(split(wrong).is_err(), "{wrong}");
-        }
     }
 }

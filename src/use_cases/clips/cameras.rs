@@ -16,7 +16,7 @@ use crate::ports::media_engine::CutOrder;
 use crate::ports::shelves::{cards_of, find_card};
 use crate::read_models::{BroadcastCard, CameraCard};
 use crate::use_cases::clips::footage::FootageError;
-use crate::use_cases::clips::{Clips, ClipsError, Workspace};
+use crate::use_cases::clips::{Clips, ClipsError, Made, Workspace};
 use crate::use_cases::{Work, WorkError, week_at};
 
 /// A mark comes after what it is about: its clips begin and end so long before and after it.
@@ -111,7 +111,8 @@ impl Clips {
         Ok(events)
     }
 
-    /// Cuts a clip out of what a camera sent. Its end may be in the making: it is waited for a while.
+    /// Cuts a clip out of what a camera sent. Its end may be in the making: it is waited for a while. Where the camera broke
+    /// off, the longest piece becomes the clip, which says so.
     pub async fn cut_camera(&self, id: ClipId, work: &Work) -> Result<(), WorkError> {
         work.report(0.0, "Préparation");
         let (clip, _) = self.load(id).await?;
@@ -155,8 +156,8 @@ impl Clips {
         let order =
             CutOrder { source, key_frames, origin_s, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
-        let aligned = self.aligned_on(alignment).await?;
-        self.keep_cut(id, report, aligned, &output, &folder, work).await
+        let made = Made { aligned: self.aligned_on(alignment).await?, piece: joined.piece };
+        self.keep_cut(id, report, made, &output, &folder, work).await
     }
 
     async fn aligned_on(

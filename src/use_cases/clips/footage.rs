@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::io::AsyncWriteExt;
 
+use crate::domain::clips::Span;
 use crate::domain::clips::footage::{KeyFrame, KeyFrameIndex};
 use crate::domain::ids::{CameraId, RecordingId};
 use crate::domain::live::sync::{Alignment, LAG_S_MAX};
@@ -16,6 +17,7 @@ use crate::ports::PortError;
 use crate::ports::clock::Clock;
 use crate::ports::dvr::{Footage, PartPlace};
 use crate::read_models::CameraCard;
+use crate::use_cases::clips::pieces::{Piece, span_of};
 use crate::use_cases::clips::playlist::Playlist;
 
 /// A decoder begins at most so long before what it shall show: encoders with a longer distance between key frames are told so.
@@ -62,6 +64,8 @@ pub struct Joined {
     /// What the file's own clock says at that part.
     pub origin_s: f64,
     pub key_frames: KeyFrameIndex,
+    /// The camera broke off: this is there of what was asked for, counted from its beginning.
+    pub piece: Option<Span>,
 }
 
 /// Why a span of a camera cannot be had. French, for people.
@@ -71,6 +75,13 @@ pub enum FootageError {
     Nothing { at_ns: i64 },
     #[error("La caméra s'est interrompue à {} : coupez avant ou après.", clock_of(*.at_ns))]
     Broken { at_ns: i64 },
+    /// It broke off in the midst, and no piece is long enough.
+    #[error(
+        "La caméra s'est interrompue : il n'y a que {} s d'une traite sur {} s. Coupez avant ou après.",
+        seconds_of(*.there_ms),
+        seconds_of(*.asked_ms)
+    )]
+    Torn { there_ms: i64, asked_ms: i64 },
     /// It is being recorded: a later try finds it.
     #[error("La fin du passage n'est pas encore enregistrée.")]
     NotYet,
@@ -80,6 +91,10 @@ pub enum FootageError {
 
 fn clock_of(utc_ns: i64) -> String {
     DateTime::<Utc>::from_timestamp_nanos(utc_ns).format("%H:%M:%S UTC").to_string()
+}
+
+fn seconds_of(ms: i64) -> String {
+    format!("{:.1}", ms as f64 / 1_000.0).replace('.', ",")
 }
 
 impl CameraFootage {
@@ -185,7 +200,8 @@ impl CameraFootage {
         }
     }
 
-    /// Writes a span of a camera into one file, from the key frame before it on; nothing is decoded.
+    /// Writes a span of a camera into one file, from the key frame before it on; nothing is decoded. Of a span in which the
+    /// camera broke off, the longest piece is written.
     pub async fn join(
         &self,
         camera: CameraId,
@@ -195,8 +211,8 @@ impl CameraFootage {
     ) -> Result<Joined, FootageError> {
         let (from, to) = (ns(from), ns(to));
         let all = self.footage.parts(camera, from - LATENCY_NS, to + KEY_FRAME_NS_MAX).await?;
-        let (parts, start, end) = chosen(&all, from, to, self.now_ns())?;
-        self.joined(parts, start, end, output).await
+        let (parts, start, end, piece) = chosen(&all, from, to, self.now_ns())?;
+        self.joined(parts, start, end, piece, output).await
     }
 
     /// The same, where `from` and `to` are those of another camera, beside which this one was measured: what both heard at one
@@ -225,8 +241,19 @@ impl CameraFootage {
                 if !run.holds(start) {
                     continue;
                 }
-                let parts = run.covering(start, end, self.now_ns(), &all)?;
-                let joined = self.joined(parts, start.max(parts[0].dts), end, output).await?;
+                let (parts, end, piece) = match run.covering(start, end, self.now_ns(), &all) {
+                    Ok(parts) => (parts, end, None),
+                    Err(FootageError::Broken { .. }) => {
+                        let there = run.end() - start;
+                        // Too little of this recording: what came after may be longer.
+                        let Ok(piece) = span_of(0, in_ns(there), to_ns - from_ns) else { continue };
+                        let parts = run.covering(start, run.end(), self.now_ns(), &all)?;
+                        (parts, run.end(), Some(piece))
+                    }
+                    Err(error) => return Err(error),
+                };
+                let start = start.max(parts[0].dts);
+                let joined = self.joined(parts, start, end, piece, output).await?;
                 return Ok((joined, Some(known.clone())));
             }
         }
@@ -241,6 +268,7 @@ impl CameraFootage {
         parts: &[PartPlace],
         start: i64,
         end: i64,
+        piece: Option<Span>,
         output: &Path,
     ) -> Result<Joined, FootageError> {
         self.write(parts, output).await?;
@@ -252,6 +280,7 @@ impl CameraFootage {
             end_s: seconds(end),
             origin_s: parts[0].dts as f64 / TICKS_PER_S as f64,
             key_frames: KeyFrameIndex(keys.collect()),
+            piece,
         })
     }
 
@@ -296,8 +325,27 @@ fn ns(at: DateTime<Utc>) -> i64 {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
-/// The parts that hold a span, from a key frame on, and where it lies in the recording's own time.
-fn chosen(
+/// Parts that hold a span, where it lies in their recording's own time, and what of it they hold when that is not all.
+type Chosen<'a> = (&'a [PartPlace], i64, i64, Option<Span>);
+
+/// The parts that hold a span, from a key frame on; those of its longest piece when the camera broke off.
+fn chosen(all: &[PartPlace], from: i64, to: i64, now: i64) -> Result<Chosen<'_>, FootageError> {
+    let broken = match whole(all, from, to, now) {
+        Ok((parts, start, end)) => return Ok((parts, start, end, None)),
+        Err(broken @ (FootageError::Nothing { .. } | FootageError::Broken { .. })) => broken,
+        Err(error) => return Err(error),
+    };
+    let Some(piece) = Piece::longest(all, from, to) else { return Err(broken) };
+    let ends = all.last().map_or(0, |part| part.utc_ns + in_ns(part.ticks));
+    if ends < to && now - ends < OVER_AFTER_NS {
+        return Err(FootageError::NotYet);
+    }
+    let span = piece.span(to - from)?;
+    Ok((piece.parts, piece.start, piece.end, Some(span)))
+}
+
+/// The same of a span without a break.
+fn whole(
     all: &[PartPlace],
     from: i64,
     to: i64,
@@ -340,6 +388,11 @@ impl<'a> Stretch<'a> {
 
     pub(super) fn recording(&self) -> RecordingId {
         self.parts[0].recording
+    }
+
+    /// The tick at which it ends.
+    fn end(&self) -> i64 {
+        self.parts.last().map_or(0, |last| last.dts + last.ticks)
     }
 
     /// Whether one of its parts, or the next one to come, holds this tick.
@@ -396,15 +449,15 @@ impl<'a> Stretch<'a> {
     }
 }
 
-fn began<'a>(parts: impl Iterator<Item = &'a PartPlace>) -> Option<i64> {
+pub(super) fn began<'a>(parts: impl Iterator<Item = &'a PartPlace>) -> Option<i64> {
     parts.map(|part| part.utc_ns - in_ns(part.dts)).min()
 }
 
-const fn in_ns(ticks: i64) -> i64 {
+pub(super) const fn in_ns(ticks: i64) -> i64 {
     ticks * (1_000_000_000 / TICKS_PER_S) + ticks * (1_000_000_000 % TICKS_PER_S) / TICKS_PER_S
 }
 
-fn in_ticks(ns: i64) -> i64 {
+pub(super) fn in_ticks(ns: i64) -> i64 {
     (i128::from(ns) * i128::from(TICKS_PER_S) / 1_000_000_000) as i64
 }
 
@@ -435,7 +488,8 @@ mod tests {
         // Every third part arrives up to 400 ms late.
         let all = parts(|n| if n % 3 == 0 { 400_000_000 } else { 20_000_000 });
         let (from, to) = (1_033 * S + S / 2, 1_043 * S + S / 2);
-        let (chosen, start, end) = chosen(&all, from, to, 2_000 * S).unwrap();
+        let (chosen, start, end, piece) = chosen(&all, from, to, 2_000 * S).unwrap();
+        assert_eq!(piece, None);
         assert_eq!((chosen[0].number, chosen.last().unwrap().number), (33, 44));
         assert_eq!((end - start) / TICKS_PER_S, 10);
         let at = start as f64 / TICKS_PER_S as f64;
@@ -450,9 +504,8 @@ mod tests {
         };
         assert!(matches!(ask(900, 930, 1_100), Err(FootageError::Nothing { .. })));
         assert!(matches!(ask(1_050, 1_070, 1_061), Err(FootageError::NotYet)));
-        assert!(
-            matches!(ask(1_050, 1_070, 1_100), Err(FootageError::Broken { at_ns }) if at_ns == 1_060 * S)
-        );
+        assert_eq!(ask(1_050, 1_070, 1_100).unwrap(), 10, "it broke off: half of it is there");
+        assert!(matches!(ask(1_050, 1_071, 1_100), Err(FootageError::Torn { .. })));
         assert_eq!(ask(1_050, 1_060, 1_060).unwrap(), 10);
         assert!(matches!(ask(1_200, 1_210, 1_300), Err(FootageError::Nothing { .. })));
     }

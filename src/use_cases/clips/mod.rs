@@ -4,6 +4,7 @@ pub mod align;
 mod cameras;
 pub mod footage;
 pub mod glance;
+mod pieces;
 mod playlist;
 
 use std::path::{Path, PathBuf};
@@ -148,7 +149,7 @@ impl Clips {
         let order =
             CutOrder { source, key_frames, origin_s: None, start_s, end_s, output: output.clone() };
         let report = self.engine.cut(order, &work.step(0.05, 0.85, "Découpe")).await?;
-        self.keep_cut(id, report, None, &output, &folder, work).await
+        self.keep_cut(id, report, Made::default(), &output, &folder, work).await
     }
 
     /// Keeps a cut and a still of it.
@@ -156,7 +157,7 @@ impl Clips {
         &self,
         id: ClipId,
         report: CutReport,
-        aligned: Option<AlignedOn>,
+        made: Made,
         output: &Path,
         folder: &Workspace,
         work: &Work,
@@ -168,6 +169,9 @@ impl Clips {
             CutMethod::SmartCut => None,
             CutMethod::Reencoded { reason } => Some(reason.to_string()),
         };
+        // The first picture of a recording is shown a little after it was decoded: the file says how long it is.
+        let lasts_ms = (report.duration_s * 1_000.0).round() as i64;
+        let piece = made.piece.map(|piece| Span { to_ms: piece.from_ms + lasts_ms, ..piece });
         let (clip, length) = self.load(id).await?;
         let cut = ClipEvent::Cut {
             clip: id,
@@ -175,7 +179,8 @@ impl Clips {
                 file: file.clone(),
                 poster: poster.clone(),
                 reencoded_because,
-                aligned,
+                aligned: made.aligned,
+                piece,
             },
             reel_follows: matches!(clip.reel, ReelState::Requested { .. }),
         };
@@ -223,7 +228,7 @@ impl Clips {
         let plan = ReelPlan {
             source,
             start_s: 0.0,
-            end_s: clip.span.ms() as f64 / 1_000.0,
+            end_s: clip.length_ms() as f64 / 1_000.0,
             layout,
             title: Some(clip.title.as_str().to_owned()),
             watermark: (!self.watermark.is_empty())
@@ -330,6 +335,13 @@ impl Clips {
             Err(other) => Err(PortError::plain(other.to_string())),
         }
     }
+}
+
+/// What a cut of a camera is besides its film.
+#[derive(Default)]
+struct Made {
+    aligned: Option<AlignedOn>,
+    piece: Option<Span>,
 }
 
 /// A folder of work in progress, gone with whoever works in it.

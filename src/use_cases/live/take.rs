@@ -15,7 +15,7 @@ use crate::domain::live::part::{Leap, Part, Parts, Unit};
 use crate::domain::live::track::{Form, Kind, TICKS_PER_S, Track};
 use crate::ports::clock::Clock;
 use crate::ports::dvr::{Dvr, DvrError, Start};
-use crate::ports::ingest::{About, Encoder, Leave, Packet, Sent};
+use crate::ports::ingest::{About, Encoder, Leave, LineGauge, Packet, Sent};
 use crate::ports::recorder::{FeedState, Halt};
 
 /// Parts of a camera that may wait for the disk; half a minute of a usual feed.
@@ -38,6 +38,7 @@ const CLOCK_STEP: TimeDelta = TimeDelta::milliseconds(100);
 pub(super) struct Feed {
     protocol: &'static str,
     peer: String,
+    gauge: Option<Arc<dyn LineGauge>>,
     since: DateTime<Utc>,
     began: Instant,
     told: Mutex<Told>,
@@ -61,6 +62,7 @@ impl Feed {
         Self {
             protocol: encoder.protocol(),
             peer: encoder.peer().to_string(),
+            gauge: encoder.gauge(),
             since: now,
             began: Instant::now(),
             told: Mutex::default(),
@@ -96,6 +98,7 @@ impl Feed {
             recorded_until: told.recorded_until,
             dropped: told.dropped,
             halted: told.halted,
+            line: self.gauge.as_ref().and_then(|gauge| gauge.read()),
         }
     }
 

@@ -51,7 +51,12 @@ pub(super) fn counted(value: u64, one: &str, many: &str) -> String {
 
 /// A share from 0 to 1: « 80 % ».
 pub(super) fn percent(share: f64) -> String {
-    format!("{}{HARD}%", number(share * 100.0, 0))
+    percent_with(share, 0)
+}
+
+/// The same with this many decimals: « 0,3 % ».
+pub(super) fn percent_with(share: f64, decimals: usize) -> String {
+    format!("{}{HARD}%", number(share * 100.0, decimals))
 }
 
 /// An amount of bytes: « 1,4 Go ».

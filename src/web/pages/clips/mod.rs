@@ -2,6 +2,7 @@
 
 mod actions;
 mod framing;
+mod shown;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -10,12 +11,12 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 
 use crate::domain::accounts::Permission;
+use crate::domain::clips::ClipState;
 use crate::domain::clips::clip::TITLE_CHARS_MAX;
-use crate::domain::clips::{Clip, ClipSource, ClipState, ReelState};
 use crate::domain::ids::{ClipId, LiveId, WeekId};
-use crate::domain::media::MediaObject;
 use crate::read_models::{ClipCard, LiveCard, WeekCard};
-use crate::web::pages::french::{When, bytes, clock, count, length, number, timecode};
+use crate::web::pages::clips::shown::{detail, is_under_way, strip};
+use crate::web::pages::french::{When, length};
 use crate::web::pages::shell::{Paging, Place, Shell, escaped, matches};
 use crate::web::{App, Problem, User, page};
 
@@ -380,121 +381,4 @@ pub(super) fn clips_page(
         wrong_title,
         is_under_way,
     }
-}
-
-fn is_under_way(card: &ClipCard) -> bool {
-    match card.clip.state {
-        ClipState::Requested => true,
-        ClipState::Failed { .. } => false,
-        _ => matches!(card.clip.reel, ReelState::Requested { .. }),
-    }
-}
-
-/// Where a clip begins: in its recording, or by the clock of the villa.
-fn instant(clip: &Clip) -> String {
-    match &clip.source {
-        ClipSource::Recording => timecode(clip.span.from_ms),
-        ClipSource::Camera { begins_at, .. } => clock(*begins_at),
-    }
-}
-
-/// What a clip is cut from.
-fn origin(clip: &Clip, scope: &Scope) -> String {
-    match &clip.source {
-        ClipSource::Recording => scope.title_of(clip.live),
-        ClipSource::Camera { name, .. } => format!("caméra {name}"),
-    }
-}
-
-fn link(object: &MediaObject) -> String {
-    format!("/media/{}", object.key)
-}
-
-fn strip(card: &ClipCard, href: String, is_here: bool, scope: &Scope) -> Strip {
-    let clip = &card.clip;
-    let live = match scope {
-        Scope::Live { .. } => None,
-        Scope::Week { .. } => Some(origin(clip, scope)),
-    };
-    Strip {
-        id: clip.id,
-        href,
-        title: clip.title.as_str().to_owned(),
-        poster: clip.state.file().map(|cut| link(&cut.poster)),
-        length: length(clip.span.ms()),
-        at: instant(clip),
-        live,
-        state: match &clip.state {
-            ClipState::Requested => Some(("découpe en cours", "loader-circle", "live")),
-            ClipState::Failed { .. } => Some(("échoué", "circle-x", "bad")),
-            _ => None,
-        },
-        has_reel: matches!(clip.reel, ReelState::Rendered { .. }),
-        is_here,
-    }
-}
-
-fn detail(
-    card: &ClipCard,
-    scope: &Scope,
-    here: String,
-    after: String,
-    previous: Option<String>,
-    next: Option<String>,
-) -> Detail {
-    let clip = &card.clip;
-    let cut = clip.state.file();
-    let reel = match (&clip.reel, cut) {
-        (_, None) => ReelBox::TooEarly,
-        (ReelState::None, _) => ReelBox::None,
-        (ReelState::Requested { .. }, _) => ReelBox::UnderWay,
-        (ReelState::Failed { reason, .. }, _) => ReelBox::Failed(reason.clone()),
-        (ReelState::Rendered { reel }, _) => {
-            let mut figures = vec![bytes(reel.file.bytes)];
-            figures.extend(reel.loudness_lufs.map(|lufs| format!("{} LUFS", number(lufs, 1))));
-            figures.extend(reel.true_peak_dbtp.map(|peak| format!("{} dBTP", number(peak, 1))));
-            ReelBox::Ready {
-                file: link(&reel.file),
-                poster: link(&reel.poster),
-                figures: figures.join(" · "),
-                download: saved_as(&reel.file, clip.title.as_str(), "reel"),
-            }
-        }
-    };
-    let mut facts = vec![instant(clip), length(clip.span.ms())];
-    facts.extend(cut.map(|cut| bytes(cut.file.bytes)));
-    facts.extend(cut.and_then(|cut| cut.aligned.as_ref()).map(|on| {
-        format!("calé sur {}, ± {} ms", on.name, count(on.within_ms.ceil().max(1.0) as u64))
-    }));
-    Detail {
-        id: clip.id,
-        title: clip.title.as_str().to_owned(),
-        shelf: Shelf::of(&clip.state),
-        file: cut.map(|cut| link(&cut.file)),
-        poster: cut.map(|cut| link(&cut.poster)),
-        is_failed: matches!(clip.state, ClipState::Failed { .. }),
-        reason: match &clip.state {
-            ClipState::Failed { reason } => Some(reason.clone()),
-            _ => None,
-        },
-        reencoded: cut.and_then(|cut| cut.reencoded_because.clone()),
-        facts: facts.join(" · "),
-        live_title: origin(clip, scope),
-        moment: clip.moment.map(|moment| format!("/directs/{}/moments?moment={moment}", clip.live)),
-        download: cut.map(|cut| saved_as(&cut.file, clip.title.as_str(), "clip")),
-        reel,
-        is_under_way: is_under_way(card),
-        here,
-        after,
-        previous,
-        next,
-    }
-}
-
-/// The address that saves a file under the clip's title.
-fn saved_as(object: &MediaObject, title: &str, kind: &str) -> String {
-    let plain: String =
-        title.chars().filter(|c| !c.is_control() && !"/\\:*?\"<>|".contains(*c)).collect();
-    let name = format!("{} ({kind}).{}", plain.trim(), object.key.extension());
-    format!("{}?telecharger={}", link(object), escaped(&name))
 }

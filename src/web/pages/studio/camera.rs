@@ -15,6 +15,8 @@ use crate::web::pages::french::When;
 use crate::web::pages::keeping;
 use crate::web::pages::relays::{self, RelayForm, RelayRow};
 use crate::web::pages::shell::{Place, Shell};
+use crate::web::pages::studio::line::LineRow;
+use crate::web::pages::studio::of_camera;
 use crate::web::pages::{Said, house_address};
 use crate::web::{App, Problem, User, page};
 
@@ -30,6 +32,8 @@ pub(super) struct CameraPage {
     /// Only programs on this very machine reach it.
     is_local: bool,
     srt: Option<SrtLine>,
+    /// How its line is, while it sends over SRT.
+    line: Option<LineRow>,
     /// In clear, this once.
     key: Option<String>,
     wrong: Option<String>,
@@ -142,6 +146,9 @@ pub(super) async fn camera_page(
             port: door.address.port(),
         })
     });
+    let feed = of_camera(state.as_ref(), card.id).and_then(|camera| camera.feed.as_ref());
+    let latency_ms = doors.iter().find_map(|door| door.srt).map_or(0, |terms| terms.latency_ms);
+    let line = feed.and_then(|feed| feed.line.as_ref());
     Ok(CameraPage {
         shell: Shell::new(user, Place::Studio),
         id: card.id,
@@ -150,6 +157,7 @@ pub(super) async fn camera_page(
         server: door.map(|door| server(door, &house)),
         is_local: door.is_some_and(|door| door.address.ip().is_loopback()),
         srt,
+        line: line.map(|line| LineRow::of(line, latency_ms)),
         key,
         wrong,
         relays: relays::rows(state.as_ref(), card.id, app.clock.now()),

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod camera;
+mod line;
 
 use askama::Template;
 use axum::Form;

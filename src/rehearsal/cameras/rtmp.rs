@@ -1,4 +1,4 @@
-//! The line of a pretend camera: RTMP as a publisher speaks it, no more of it than is needed, and some of it wrong on purpose.
+//! The line of a pretend camera over RTMP, as a publisher speaks it, no more of it than is needed, and some of it wrong on purpose.
 
 use std::time::Duration;
 
