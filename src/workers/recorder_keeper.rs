@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::media_store::MediaStore;
-use crate::ports::media_store::MediaStore;
 use crate::use_cases::live::cameras::Cameras;
 
 /// How often, and every how many times it is told what stays too.
