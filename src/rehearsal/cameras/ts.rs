@@ -346,7 +346,7 @@ mod tests {
             ] {
                 let (mut out, mut count) = (Vec::new(), 14);
                 put_packets(PICTURE_PID, &mut count, first, &bytes, &mut out);
-                let mut carried = Vec::new();
+                let mut carried: Vec<u8> = Vec::new();
                 for (n, packet) in out.chunks(PACKET_BYTES).enumerate() {
                     assert_eq!((packet.len(), packet[0]), (PACKET_BYTES, 0x47));
                     assert_eq!(packet[1] & 0x40 != 0, n == 0, "only the first begins something");

@@ -55,7 +55,8 @@ pub fn title(topic: Topic) -> String {
 
 /// How bad it is, what gives way because of it, and what to do: for whoever reads it while it lasts.
 pub fn now(incident: &Incident) -> String {
-    let mut told: Vec<String> = [worst(incident), slowed(incident)].into_iter().flatten().collect();
+    let slowed = slowed(incident, "Cède la place");
+    let mut told: Vec<String> = [worst(incident), slowed].into_iter().flatten().collect();
     told.push(remedy(incident.topic).to_owned());
     told.join(" ")
 }
@@ -63,7 +64,8 @@ pub fn now(incident: &Incident) -> String {
 /// How long it lasted, how bad it was and what gave way.
 pub fn after(incident: &Incident) -> String {
     let lasted = format!("Cela a duré {}.", length(incident.lasted(incident.opened_at)));
-    let told = [Some(lasted), worst(incident), slowed(incident)];
+    let slowed = slowed(incident, "A cédé la place");
+    let told = [Some(lasted), worst(incident), slowed];
     told.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
@@ -78,7 +80,7 @@ pub fn notice(incident: &Incident, turn: Turn) -> (String, String) {
 }
 
 /// The worst that was seen, in a sentence.
-pub fn worst(incident: &Incident) -> Option<String> {
+fn worst(incident: &Incident) -> Option<String> {
     let worst = incident.worst?;
     Some(match incident.topic {
         Topic::Ceiling(_) => format!("Au plus fort\u{a0}: {}.", percent(worst)),
@@ -100,9 +102,9 @@ pub fn worst(incident: &Incident) -> Option<String> {
 }
 
 /// What gave way, in a sentence.
-pub fn slowed(incident: &Incident) -> Option<String> {
+fn slowed(incident: &Incident, verb: &str) -> Option<String> {
     let what: Vec<&str> = incident.slowed.iter().filter_map(|action| gave_way(*action)).collect();
-    (!what.is_empty()).then(|| format!("Cède la place\u{a0}: {}.", what.join(", ")))
+    (!what.is_empty()).then(|| format!("{verb}\u{a0}: {}.", what.join(", ")))
 }
 
 const fn gave_way(action: Action) -> Option<&'static str> {

@@ -75,16 +75,16 @@ pub(super) async fn show(
     let people = app.accounts.list().await?;
     let names: HashMap<PersonId, String> =
         people.into_iter().map(|Person { id, name, .. }| (id, name)).collect();
-    let taken = |incident: &Incident| {
+    let name = |incident: &Incident| {
         let taken = incident.taken?;
         let name = names.get(&taken.by).filter(|name| !name.is_empty());
-        let name = name.map_or("quelqu'un qui est parti", String::as_str);
-        Some(format!("{name} s'en occupe depuis {}", clock(taken.at)))
+        let name = name.map_or("Quelqu'un qui est parti", String::as_str);
+        Some((name.to_owned(), clock(taken.at)))
     };
     let recovery = time_to_recovery(&past).map(|mean| {
         let count = past.len() as u64;
         format!(
-            "{}, rétabli en {} en moyenne.",
+            "{}. Retour à la normale en {}, en moyenne.",
             counted(count, "incident", "incidents"),
             words::length(mean)
         )
@@ -92,8 +92,8 @@ pub(super) async fn show(
     page(&AlertsPage {
         shell: Shell::saying(&user, Place::Health, said.dit.as_deref()).without_alert(),
         verdict: verdict(&open),
-        open: open.iter().map(|it| open_row(it, taken(it), now)).collect(),
-        past: past.iter().map(|it| past_row(it, taken(it), now)).collect(),
+        open: open.iter().map(|it| open_row(it, name(it), now)).collect(),
+        past: past.iter().map(|it| past_row(it, name(it), now)).collect(),
         recovery,
         ways: way_rows(&app.alerts.ways()),
         quiet: quiet(&app),
@@ -110,7 +110,10 @@ fn verdict(open: &[Incident]) -> String {
     }
 }
 
-fn open_row(incident: &Incident, taken: Option<String>, now: DateTime<Utc>) -> OpenRow {
+/// Whoever took it, and when.
+type Taker = Option<(String, String)>;
+
+fn open_row(incident: &Incident, taker: Taker, now: DateTime<Utc>) -> OpenRow {
     let is_urgent = incident.topic.weight() == Weight::Urgent;
     OpenRow {
         id: incident.id,
@@ -119,16 +122,16 @@ fn open_row(incident: &Incident, taken: Option<String>, now: DateTime<Utc>) -> O
         title: words::title(incident.topic),
         words: words::now(incident),
         since: When::ago(incident.opened_at, now),
-        taken,
+        taken: taker.map(|(name, at)| format!("{name} s'en occupe depuis {at}")),
     }
 }
 
-fn past_row(incident: &Incident, taken: Option<String>, now: DateTime<Utc>) -> PastRow {
+fn past_row(incident: &Incident, taker: Taker, now: DateTime<Utc>) -> PastRow {
     PastRow {
         title: words::title(incident.topic),
         at: When::ago(incident.opened_at, now),
         words: words::after(incident),
-        taken: taken.map(|taken| taken.replace("s'en occupe", "s'en est occupé")),
+        taken: taker.map(|(name, _)| format!("{name} s'en est occupé")),
     }
 }
 
