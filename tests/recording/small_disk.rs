@@ -1,5 +1,6 @@
 //! A disk of 64 MB that fills up while a camera records on it: people are told, what can wait gives way, the recording does not.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -43,7 +44,13 @@ impl<'a> SmallDisk<'a> {
     fn fill(&self, share: f64) {
         let (used, total) = self.space();
         let bytes = ((total as f64 * share) as u64).saturating_sub(used);
-        std::fs::write(self.0.join("filler"), vec![7; bytes as usize]).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        let mut filler = options.create(true).append(true).open(self.0.join("filler")).unwrap();
+        match filler.write_all(&vec![7; bytes as usize]) {
+            // The camera was quicker: the disk is full all the same.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::StorageFull),
+            Ok(()) => {}
+        }
         let (used, total) = self.space();
         assert!(used as f64 / total as f64 >= share - 0.01, "{used} of {total} bytes");
     }
