@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::resources::history::KEPT_FOR;
+use crate::domain::resources::history::{History, KEPT_FOR};
 use crate::domain::resources::{Blind, Resource, Scope};
 use crate::ports::PortError;
 use crate::ports::clock::Clock;
@@ -51,7 +51,7 @@ pub async fn run(
                 resources.restore(past);
                 is_restored = true;
             }
-            let unkept = resources.history(|history| history.unkept());
+            let unkept = resources.history(History::unkept);
             if !unkept.is_empty() {
                 in_time(kept.keep(&unkept)).await?;
                 resources.kept(&unkept);

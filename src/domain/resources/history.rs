@@ -70,7 +70,9 @@ impl History {
             let first = minutes.front().map(|it| it.at);
             past.retain(|it| first.is_none_or(|first| it.at < first));
             past.sort_by_key(|it| std::cmp::Reverse(it.at));
-            past.into_iter().for_each(|it| minutes.push_front(it));
+            for minute in past {
+                minutes.push_front(minute);
+            }
             let beyond = minutes.len().saturating_sub(MINUTES_MAX);
             minutes.drain(..beyond);
         }

@@ -178,8 +178,9 @@ pub fn usual() -> Vec<Trigger> {
         actions: actions.iter().copied().collect(),
     };
     let mut triggers = vec![
-        trigger(Signal::LiveCpu, 0.55, 0.50, (0.0, 5.0), &[HoldRenders]),
-        trigger(Signal::LiveCpu, 0.68, 0.63, (0.0, 5.0), &[StopRenders]),
+        trigger(Signal::LiveCpu, 0.55, 0.50, (0.0, 2.0), &[HoldRenders]),
+        // The governor leaves them nothing at that level by itself: this only makes sure of it.
+        trigger(Signal::LiveCpu, 0.68, 0.63, (0.0, 1.0), &[StopRenders]),
         trigger(Signal::LiveCpu, 0.68, 0.63, (15.0, 5.0), &[ShedSheddable]),
         trigger(Signal::LiveCpu, 0.74, 0.69, (5.0, 10.0), &[MergeFanOut, RefuseStreams]),
         trigger(Signal::Cpu, CEILING, 0.70, (0.0, 5.0), &[StopRenders]),

@@ -141,13 +141,13 @@ impl Alerts {
         let new_id = || IncidentId::from_uuid(self.0.parts.clock.new_id());
         let changes = locked(&self.0.book).hear(now, &wrong, new_id);
         for change in changes {
-            self.take_in(change);
+            self.take_in(&change);
         }
         self.send_word(now);
         self.keep().await;
     }
 
-    fn take_in(&self, change: Change) {
+    fn take_in(&self, change: &Change) {
         let incident = change.incident().clone();
         match change {
             Change::Opened(_) => {

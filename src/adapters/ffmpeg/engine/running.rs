@@ -15,9 +15,42 @@ pub struct RunningRenders(Arc<Mutex<Herd>>);
 
 #[derive(Debug, Default)]
 struct Herd {
-    /// Of each child, by its number: the CPU time of its threads when they were looked at last, in nanoseconds.
-    children: HashMap<i32, HashMap<i32, u64>>,
+    /// By process id.
+    children: HashMap<i32, Counted>,
+    /// What those that left took since the look before, in nanoseconds.
+    left: u64,
     is_halted: bool,
+}
+
+/// The CPU time of a child, in nanoseconds.
+#[derive(Debug, Default)]
+struct Counted {
+    /// Of each thread when it was looked at last.
+    threads: HashMap<i32, u64>,
+    /// All that was told so far.
+    told: u64,
+}
+
+/// What a process took beyond its threads' sum is believed from here on: its own count goes in steps of 10 ms.
+const STEP_NS: u64 = 20_000_000;
+
+impl Counted {
+    /// What it took since this was asked last. Threads that ended meanwhile drop out of the sum over threads: what the process as
+    /// a whole counts is taken where it is more.
+    fn spent(&mut self, pid: i32) -> u64 {
+        let now = threads_of(pid);
+        let mut spent = 0;
+        for (thread, time) in &now {
+            spent += time.saturating_sub(self.threads.get(thread).copied().unwrap_or(0));
+        }
+        self.threads = now;
+        let unseen = process_of(pid).saturating_sub(self.told + spent);
+        if unseen > STEP_NS {
+            spent += unseen;
+        }
+        self.told += spent;
+        spent
+    }
 }
 
 impl RunningRenders {
@@ -28,7 +61,10 @@ impl RunningRenders {
         if herd.is_halted {
             signal(pid, Signal::STOP);
         }
-        herd.children.insert(pid.as_raw_nonzero().get(), HashMap::new());
+        let mut counted = Counted::default();
+        // What it took before was nobody's render.
+        counted.spent(pid.as_raw_nonzero().get());
+        herd.children.insert(pid.as_raw_nonzero().get(), counted);
         Tether { herd: self.clone(), pid }
     }
 
@@ -62,18 +98,12 @@ impl RunningRenders {
 impl Renders for RunningRenders {
     fn spent(&self) -> Option<Duration> {
         let mut herd = self.herd();
-        if herd.children.is_empty() {
+        let left = std::mem::take(&mut herd.left);
+        if herd.children.is_empty() && left == 0 {
             return None;
         }
-        let mut nanos = 0;
-        for (pid, threads) in &mut herd.children {
-            let now = threads_of(*pid);
-            for (thread, time) in &now {
-                nanos += time.saturating_sub(threads.get(thread).copied().unwrap_or(0));
-            }
-            *threads = now;
-        }
-        Some(Duration::from_nanos(nanos))
+        let spent: u64 = herd.children.iter_mut().map(|(pid, counted)| counted.spent(*pid)).sum();
+        Some(Duration::from_nanos(left + spent))
     }
 
     fn go(&self) {
@@ -94,7 +124,11 @@ pub(super) struct Tether {
 impl Drop for Tether {
     fn drop(&mut self) {
         let mut herd = self.herd.herd();
-        herd.children.remove(&self.pid.as_raw_nonzero().get());
+        let pid = self.pid.as_raw_nonzero().get();
+        if let Some(mut counted) = herd.children.remove(&pid) {
+            // Its last moments were a render's too: taken for live work, they would hold the others back.
+            herd.left += counted.spent(pid);
+        }
         signal(self.pid, Signal::CONT);
     }
 }
@@ -117,6 +151,16 @@ fn threads_of(pid: i32) -> HashMap<i32, u64> {
             Some((thread, time))
         })
         .collect()
+}
+
+/// CPU time of a process so far, with that of threads that ended, in nanoseconds: user and system time of `stat` in ticks of 10 ms
+/// (proc_pid_stat(5)). It stands until the process is waited for; 0 when it is gone.
+fn process_of(pid: i32) -> u64 {
+    const TICK_NS: u64 = 10_000_000;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+    ticks.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * TICK_NS
 }
 
 #[cfg(test)]
@@ -184,7 +228,24 @@ mod tests {
         drop(late_tether);
         late.becomes(false);
         drop(tethers);
+        renders.spent();
         assert!(renders.is_empty() && renders.spent().is_none());
+    }
+
+    #[test]
+    fn the_last_moments_of_a_child_are_counted_when_it_is_gone() {
+        let (renders, child) = (RunningRenders::default(), Spinner::new());
+        let tether = renders.take_in(child.pid());
+        renders.spent();
+        std::thread::sleep(Duration::from_millis(300));
+        // It ends, and is not waited for yet.
+        signal(child.pid(), Signal::KILL);
+        std::thread::sleep(Duration::from_millis(50));
+        drop(tether);
+        assert!(renders.is_empty());
+        let spent = renders.spent().expect("what was left");
+        assert!(spent > Duration::from_millis(30), "it span for 300 ms: {spent:?}");
+        assert_eq!(renders.spent(), None, "once");
     }
 
     #[test]
